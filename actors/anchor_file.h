@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Reading a file of anchors block by block, as it is checked: for who appends to one and for who reads one. */
+#ifndef TASKWIRE_ANCHOR_FILE_H
+#define TASKWIRE_ANCHOR_FILE_H
+
+#include <stdio.h>
+
+#include "actors/anchor.h"
+#include "schema/buf.h"
+
+#define ANCHOR_SIGNATURE_BYTES 64
+#define ANCHOR_SIGNATURE_CHARS (2 * ANCHOR_SIGNATURE_BYTES)
+#define ANCHOR_KEY_CHARS (2 * ANCHOR_KEY_BYTES)
+#define ANCHOR_WHY_CHARS 120
+
+typedef enum {
+    ANCHOR_BLOCK, /* one more that is right */
+    ANCHOR_END,   /* the file ends behind a right block, or is empty */
+    ANCHOR_TORN,  /* what is left is an unfinished block, or an unfinished first line */
+    ANCHOR_WRONG, /* what follows is not what it says; `why` has a sentence */
+} anchor_step_t;
+
+typedef struct {
+    FILE *file;
+    bool has_header;
+    uint8_t public_key[ANCHOR_KEY_BYTES];
+    char previous[ANCHOR_SIGNATURE_CHARS + 1]; /* of the last right block; "-" before the first */
+    int64_t end; /* where the last right block ends, or the first line */
+    int64_t last_us; /* of the last block that is no part, or INSTANT_NONE */
+    size_t n_blocks;
+
+    /* The last block. */
+    buf_t text; /* what is signed */
+    anchor_head_t *heads;
+    size_t n_heads;
+    int64_t at_us;
+    bool is_part;
+
+    char why[ANCHOR_WHY_CHARS];
+} anchor_reader_t;
+
+/* Begins at the place where the file stands. Owns: the file stays the caller's. */
+void anchor_reader_init(anchor_reader_t *self, FILE *file);
+void anchor_reader_fini(anchor_reader_t *self);
+
+/* Reads and checks the next block. After another answer than ANCHOR_BLOCK there is no next. */
+anchor_step_t anchor_reader_next(anchor_reader_t *self);
+
+#endif

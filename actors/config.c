@@ -1,0 +1,554 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The table below is all that is known about settings. Every source (the environment, the file that
+ * --config names, files that hold one value) only fills in texts; the texts are then checked and
+ * turned into the fields of config_t by the row's kind. An empty text means the default, because
+ * that is what container tools pass for "not set".
+ *
+ * A wrong setting is told with the key as its author wrote it, so each text remembers its key. */
+#include "actors/config.h"
+
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <strings.h>
+
+#include "actors/mask.h"
+
+#define PREFIX "TASKWIRE_"
+#define FILE_SUFFIX "_FILE"
+#define MAX_FILE_BYTES ((size_t)64 * 1024)
+#define MAX_KEY_CHARS 128
+#define US INT64_C(1000000)
+
+typedef enum {
+    KIND_TEXT,
+    KIND_ADDRESS, /* host:port */
+    KIND_URL, /* http or https, without a path */
+    KIND_ORIGINS, /* of those, separated by commas */
+    KIND_ADDRESSES, /* IP addresses, separated by commas */
+    KIND_SWITCH, /* the first or the second of `words`: false or true */
+    KIND_LEVEL, /* one of `words`, in the order of log_level_t */
+    KIND_NUMBER,
+    KIND_SECONDS, /* the field holds microseconds */
+    KIND_LATER, /* known, but there is nothing here yet that could obey it */
+} kind_t;
+
+typedef struct {
+    const char *key;
+    kind_t kind;
+    size_t field; /* its place in config_t */
+    const char *fallback;
+    const char *help;
+    const char *const *words;
+    int64_t min;
+    int64_t max;
+    bool is_required;
+} setting_t;
+
+static const char *const registration_words[] = {"closed", "open", NULL};
+static const char *const level_words[] = {"debug", "info", "warn", "error", NULL};
+static const char *const format_words[] = {"text", "json", NULL};
+
+#define FIELD(name) .field = offsetof(config_t, name)
+
+static const setting_t settings[] = {
+    {"LISTEN", KIND_ADDRESS, FIELD(listen), .fallback = "127.0.0.1:8080",
+     .help = "Address for HTTP and WebSocket; port 0 picks a free one."},
+    {"ADMIN_LISTEN", KIND_ADDRESS, FIELD(admin_listen), .fallback = "127.0.0.1:8081",
+     .help = "Address for /metrics, /actors, /healthz and /readyz."},
+    {"DATABASE_URL", KIND_TEXT, FIELD(database_url), .fallback = "", .is_required = true,
+     .help = "PostgreSQL 15 or newer, as a URL or a libpq connection string."},
+    {"DATA_DIR", KIND_TEXT, FIELD(data_dir), .fallback = "", .is_required = true,
+     .help = "Directory for what must live outside the database, like the audit anchors."},
+    {"REGISTRATION", KIND_SWITCH, FIELD(is_registration_open), .fallback = "closed",
+     .words = registration_words,
+     .help = "open lets anyone create an account; the first account can always be created."},
+    {"PUBLIC_URL", KIND_URL, FIELD(public_url), .fallback = "",
+     .help = "Where clients reach this server, if that is not LISTEN (a proxy, a name)."},
+    {"ALLOWED_ORIGINS", KIND_ORIGINS, FIELD(allowed_origins), .fallback = "",
+     .help = "Other origins that browsers may come from, separated by commas."},
+    {"TRUSTED_PROXIES", KIND_ADDRESSES, FIELD(trusted_proxies), .fallback = "",
+     .help = "Addresses of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed."},
+    {"RATE_LIMIT", KIND_NUMBER, FIELD(rate_limit), .fallback = "1000", .max = 1000000000,
+     .help = "Requests and socket commands a second per token; 0 is no limit."},
+    {"RATE_LIMIT_ANONYMOUS", KIND_NUMBER, FIELD(rate_limit_anonymous), .fallback = "50",
+     .max = 1000000000, .help = "The same per address, without a token."},
+    {"LOG_LEVEL", KIND_LEVEL, FIELD(log_level), .fallback = "info", .words = level_words,
+     .help = "The least that is logged: debug, info, warn or error."},
+    {"LOG_FORMAT", KIND_SWITCH, FIELD(log_json), .fallback = "text", .words = format_words,
+     .help = "text for people, json for programs."},
+    {"START_TIMEOUT", KIND_SECONDS, FIELD(start_timeout_us), .fallback = "30", .max = 86400,
+     .help = "Seconds to wait for the database at the start."},
+    {"GATEWAYS", KIND_NUMBER, FIELD(gateways), .fallback = "1", .min = 1, .max = 16,
+     .help = "Threads that serve clients."},
+    {"WRITER_CONNECTIONS", KIND_NUMBER, FIELD(writer_connections), .fallback = "2", .min = 1,
+     .max = 8, .help = "Transactions that may be under way at once."},
+    {"ANCHOR_INTERVAL", KIND_SECONDS, FIELD(anchor_interval_us), .fallback = "60", .min = 1,
+     .max = 86400, .help = "Seconds between appends to the file of audit anchors."},
+    {"OUTCOME_TIMEOUT", KIND_SECONDS, FIELD(outcome_timeout_us), .fallback = "10", .min = 1,
+     .max = 300, .help = "Seconds that a client waits while the database is away."},
+    {"KAFKA_BROKERS", KIND_LATER, FIELD(kafka_brokers), .fallback = "",
+     .help = "Must be empty: this version works in local mode only."},
+    {"TLS_CERT", KIND_LATER, FIELD(tls_cert), .fallback = "",
+     .help = "Must be empty: this version leaves TLS to a proxy."},
+    {"TLS_KEY", KIND_LATER, FIELD(tls_key), .fallback = "",
+     .help = "Must be empty: this version leaves TLS to a proxy."},
+};
+
+#define N_SETTINGS (sizeof settings / sizeof *settings)
+
+/* What was said about one setting, and where. */
+typedef struct {
+    char *text; /* NULL: nothing */
+    char key[MAX_KEY_CHARS]; /* as it was written there */
+} given_t;
+
+typedef struct {
+    given_t given[N_SETTINGS];
+} source_t;
+
+typedef struct {
+    config_t config; /* first, so that a config_t is one of these */
+    char *texts[N_SETTINGS];
+} full_config_t;
+
+static bool complain(char *error, const char *key, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* Says what is wrong with the key; always false. */
+static bool complain(char *error, const char *key, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    int n = snprintf(error, CONFIG_ERROR_CHARS, "%s: ", key);
+    if (n >= 0 && n < CONFIG_ERROR_CHARS)
+        vsnprintf(error + n, CONFIG_ERROR_CHARS - (size_t)n, format, args);
+    va_end(args);
+    return false;
+}
+
+static char *copy_text(const char *text, size_t n_bytes)
+{
+    char *copy = strndup(text, n_bytes);
+    if (copy == NULL)
+        abort();
+    return copy;
+}
+
+/* --- sources --- */
+
+static void fini_source(source_t *self)
+{
+    for (size_t i = 0; i < N_SETTINGS; i++)
+        free(self->given[i].text);
+}
+
+/* Reads a small file whole, NUL-terminated. NULL, with the reason, if that fails. */
+static char *read_file(const char *path, const char **why)
+{
+    FILE *file = fopen(path, "re");
+    if (file == NULL) {
+        *why = strerror(errno);
+        return NULL;
+    }
+    char *bytes = calloc(1, MAX_FILE_BYTES + 2);
+    if (bytes == NULL)
+        abort();
+    size_t n = fread(bytes, 1, MAX_FILE_BYTES + 1, file);
+    *why = ferror(file)         ? strerror(errno)
+           : n > MAX_FILE_BYTES ? "it is larger than 64 KiB"
+           : strlen(bytes) != n ? "it holds a NUL"
+                                : NULL;
+    fclose(file);
+    if (*why == NULL)
+        return bytes;
+    free(bytes);
+    return NULL;
+}
+
+/* The setting of this name (upper or lower case), or N_SETTINGS. */
+static size_t find_setting(const char *name, size_t n_chars)
+{
+    size_t i = 0;
+    while (i < N_SETTINGS &&
+           (strlen(settings[i].key) != n_chars || strncasecmp(settings[i].key, name, n_chars) != 0))
+        i++;
+    return i;
+}
+
+/* Takes a text for a setting into the source. Owns: `text` is taken in any case. */
+static bool give(source_t *self, size_t setting, const char *key, char *text, char *error)
+{
+    given_t *given = &self->given[setting];
+    if (given->text != NULL) {
+        free(text);
+        return complain(error, key, "it is given twice (also as %s)", given->key);
+    }
+    given->text = text;
+    snprintf(given->key, sizeof given->key, "%s", key);
+    for (const char *at = text; *at != '\0'; at++) {
+        if (iscntrl((unsigned char)*at))
+            return complain(error, key, "it must be one line without control characters");
+    }
+    return true;
+}
+
+/* Takes the text that stands in the named file. */
+static bool give_from_file(source_t *self, size_t setting, const char *key, const char *path,
+                           char *error)
+{
+    if (*path == '\0')
+        return true;
+    const char *why = NULL;
+    char *text = read_file(path, &why);
+    if (text == NULL)
+        return complain(error, key, "cannot read %s: %s", path, why);
+    size_t n = strlen(text);
+    while (n > 0 && (text[n - 1] == '\n' || text[n - 1] == '\r'))
+        text[--n] = '\0';
+    return give(self, setting, key, text, error);
+}
+
+/* Any KAFKA_ setting: nothing here could obey one. */
+static bool give_kafka(const char *key, const char *value, char *error)
+{
+    if (*value == '\0')
+        return true;
+    return complain(error, key, "this version works in local mode only and has no use for it");
+}
+
+/* Takes KEY=VALUE of a source; `key` as it was written, `name` without the prefix. */
+static bool give_named(source_t *self, const char *key, const char *name, const char *value,
+                       char *error)
+{
+    size_t n_chars = strlen(name);
+    size_t n_suffix = strlen(FILE_SUFFIX);
+    size_t setting = find_setting(name, n_chars);
+    if (setting < N_SETTINGS)
+        return give(self, setting, key, copy_text(value, strlen(value)), error);
+    if (n_chars > n_suffix && strcasecmp(name + n_chars - n_suffix, FILE_SUFFIX) == 0)
+        setting = find_setting(name, n_chars - n_suffix);
+    if (setting < N_SETTINGS)
+        return give_from_file(self, setting, key, value, error);
+    if (strncasecmp(name, "KAFKA_", 6) == 0)
+        return give_kafka(key, value, error);
+    return complain(error, key, "there is no such setting (taskwire --help lists them)");
+}
+
+/* What the scripts around the program use and the program has no need of. */
+static bool is_for_others(const char *name)
+{
+    return strcmp(name, "HOME") == 0;
+}
+
+static bool read_environment(source_t *self, char **environment, char *error)
+{
+    for (char **at = environment; at != NULL && *at != NULL; at++) {
+        const char *equals = strchr(*at, '=');
+        if (strncmp(*at, PREFIX, strlen(PREFIX)) != 0 || equals == NULL)
+            continue;
+        char key[MAX_KEY_CHARS];
+        snprintf(key, sizeof key, "%.*s", (int)(equals - *at), *at);
+        const char *name = key + strlen(PREFIX);
+        if (!is_for_others(name) && !give_named(self, key, name, equals + 1, error))
+            return false;
+    }
+    return true;
+}
+
+/* Cuts white space off both ends, in place. */
+static char *trimmed(char *text)
+{
+    while (isspace((unsigned char)*text))
+        text++;
+    size_t n = strlen(text);
+    while (n > 0 && isspace((unsigned char)text[n - 1]))
+        text[--n] = '\0';
+    return text;
+}
+
+/* Takes one `key = value` line of the config file. */
+static bool read_line(source_t *self, char *line, const char *file, int line_number, char *error)
+{
+    line = trimmed(line);
+    if (*line == '\0' || *line == '#')
+        return true;
+    char *equals = strchr(line, '=');
+    if (equals == NULL) {
+        snprintf(error, CONFIG_ERROR_CHARS, "%s line %d: it is not `key = value`", file,
+                 line_number);
+        return false;
+    }
+    *equals = '\0';
+    char key[MAX_KEY_CHARS];
+    snprintf(key, sizeof key, "%s", trimmed(line));
+    for (const char *at = key; *at != '\0'; at++) {
+        if (isupper((unsigned char)*at))
+            return complain(error, key, "keys are in lower case in a file");
+    }
+    return give_named(self, key, key, trimmed(equals + 1), error);
+}
+
+static bool read_config_file(source_t *self, const char *file, char *error)
+{
+    const char *why = NULL;
+    char *text = read_file(file, &why);
+    if (text == NULL)
+        return complain(error, "--config", "cannot read %s: %s", file, why);
+    bool is_good = true;
+    char *rest = text;
+    for (int line_number = 1; is_good && rest != NULL; line_number++) {
+        char *line = strsep(&rest, "\n");
+        is_good = read_line(self, line, file, line_number, error);
+    }
+    free(text);
+    return is_good;
+}
+
+/* --- values --- */
+
+static bool is_digits(const char *text, size_t n_chars)
+{
+    size_t n = 0;
+    while (n < n_chars && isdigit((unsigned char)text[n]))
+        n++;
+    return n == n_chars && n > 0;
+}
+
+/* Whether the text is a port number. */
+static bool is_port(const char *text)
+{
+    size_t n = strlen(text);
+    return n <= 5 && is_digits(text, n) && strtol(text, NULL, 10) <= 65535;
+}
+
+/* host:port, the host of a v6 address in brackets. */
+static bool is_address(const char *text)
+{
+    const char *colon = strrchr(text, ':');
+    if (colon == NULL || colon == text || !is_port(colon + 1))
+        return false;
+    size_t n_host = (size_t)(colon - text);
+    if (text[0] == '[')
+        return n_host > 2 && colon[-1] == ']';
+    return strcspn(text, ":[] \t/") == n_host;
+}
+
+/* http://host[:port] or https://…, nothing behind it. */
+static bool is_url(const char *text)
+{
+    size_t n_scheme = strncmp(text, "http://", 7) == 0    ? 7
+                      : strncmp(text, "https://", 8) == 0 ? 8
+                                                          : 0;
+    const char *host = text + n_scheme;
+    return n_scheme > 0 && *host != '\0' && strpbrk(host, "/?# \t@\\") == NULL;
+}
+
+static bool is_ip_address(const char *text)
+{
+    unsigned char bytes[sizeof(struct in6_addr)];
+    return inet_pton(AF_INET, text, bytes) == 1 || inet_pton(AF_INET6, text, bytes) == 1;
+}
+
+/* Whether each of the items between commas is right; white space around them does not count. */
+static bool is_list_of(const char *text, bool (*is_right)(const char *item))
+{
+    char *copy = copy_text(text, strlen(text));
+    char *rest = copy;
+    bool is_good = true;
+    while (is_good && rest != NULL)
+        is_good = is_right(trimmed(strsep(&rest, ",")));
+    free(copy);
+    return is_good;
+}
+
+static bool take_number(const setting_t *setting, const char *key, const char *text, int64_t *out,
+                        char *error)
+{
+    size_t n = strlen(text);
+    int64_t value = n <= 12 && is_digits(text, n) ? strtoll(text, NULL, 10) : -1;
+    if (value < setting->min || value > setting->max)
+        return complain(error, key, "it must be a whole number from %lld to %lld%s",
+                        (long long)setting->min, (long long)setting->max,
+                        setting->kind == KIND_SECONDS ? " (seconds)" : "");
+    *out = setting->kind == KIND_SECONDS ? value * US : value;
+    return true;
+}
+
+static void join_words(const char *const *words, char *out, size_t size)
+{
+    out[0] = '\0';
+    for (size_t i = 0; words[i] != NULL; i++) {
+        size_t n = strlen(out);
+        snprintf(out + n, size - n, "%s%s",
+                 i == 0                 ? ""
+                 : words[i + 1] == NULL ? " or "
+                                        : ", ",
+                 words[i]);
+    }
+}
+
+static bool take_word(const setting_t *setting, const char *key, const char *text, int *out,
+                      char *error)
+{
+    for (int i = 0; setting->words[i] != NULL; i++) {
+        if (strcmp(text, setting->words[i]) == 0) {
+            *out = i;
+            return true;
+        }
+    }
+    char words[MAX_KEY_CHARS];
+    join_words(setting->words, words, sizeof words);
+    return complain(error, key, "it must be %s", words);
+}
+
+/* Checks the shape of a value that stays text. */
+static bool check_text(const setting_t *setting, const char *key, const char *text, char *error)
+{
+    bool is_empty = *text == '\0';
+    switch (setting->kind) {
+    case KIND_TEXT:
+        return !setting->is_required || !is_empty || complain(error, key, "it is required");
+    case KIND_ADDRESS:
+        return is_address(text) ||
+               complain(error, key, "it must be HOST:PORT, like 127.0.0.1:8080 or [::1]:8080");
+    case KIND_URL:
+        return is_empty || is_url(text) ||
+               complain(error, key, "it must be like https://tasks.example.org");
+    case KIND_ORIGINS:
+        return is_empty || is_list_of(text, is_url) ||
+               complain(error, key,
+                        "it must be origins like https://tasks.example.org, separated "
+                        "by commas");
+    case KIND_ADDRESSES:
+        return is_empty || is_list_of(text, is_ip_address) ||
+               complain(error, key, "it must be IP addresses, separated by commas");
+    case KIND_LATER:
+        return is_empty || complain(error, key, "%s", setting->help);
+    case KIND_SWITCH:
+    case KIND_LEVEL:
+    case KIND_NUMBER:
+    case KIND_SECONDS:
+        break;
+    }
+    abort(); /* those are no text */
+}
+
+/* Turns the text of a setting into its field. */
+static bool take(full_config_t *self, size_t i, const char *key, char *error)
+{
+    const setting_t *setting = &settings[i];
+    const char *text = self->texts[i];
+    char *field = (char *)&self->config + setting->field;
+    int place = 0;
+    switch (setting->kind) {
+    case KIND_NUMBER:
+    case KIND_SECONDS:
+        return take_number(setting, key, text, (int64_t *)(void *)field, error);
+    case KIND_SWITCH:
+        if (!take_word(setting, key, text, &place, error))
+            return false;
+        *(bool *)(void *)field = place != 0;
+        return true;
+    case KIND_LEVEL:
+        if (!take_word(setting, key, text, &place, error))
+            return false;
+        *(log_level_t *)(void *)field = (log_level_t)place;
+        return true;
+    case KIND_TEXT:
+    case KIND_ADDRESS:
+    case KIND_URL:
+    case KIND_ORIGINS:
+    case KIND_ADDRESSES:
+    case KIND_LATER:
+        *(const char **)(void *)field = text;
+        return check_text(setting, key, text, error);
+    }
+    abort();
+}
+
+/* The first source that says something about the setting, else NULL. */
+static const given_t *pick(const source_t *first, const source_t *second, size_t i)
+{
+    if (first->given[i].text != NULL)
+        return &first->given[i];
+    return second->given[i].text != NULL ? &second->given[i] : NULL;
+}
+
+/* Takes all settings from the sources; those that are missing get their defaults. */
+static bool take_all(full_config_t *self, const source_t *environment, const source_t *file,
+                     bool require, char *error)
+{
+    for (size_t i = 0; i < N_SETTINGS; i++) {
+        const given_t *given = pick(environment, file, i);
+        bool is_given = given != NULL && *given->text != '\0';
+        const char *text = is_given ? given->text : settings[i].fallback;
+        char key[MAX_KEY_CHARS];
+        snprintf(key, sizeof key, PREFIX "%s", settings[i].key);
+        self->texts[i] = copy_text(text, strlen(text));
+        bool is_excused = settings[i].is_required && !is_given && !require;
+        if (!take(self, i, given != NULL ? given->key : key, error) && !is_excused)
+            return false;
+    }
+    error[0] = '\0';
+    return true;
+}
+
+config_t *config_new(char **environment, const char *file, bool require,
+                     char error[CONFIG_ERROR_CHARS])
+{
+    error[0] = '\0';
+    source_t from_environment = {0};
+    source_t from_file = {0};
+    full_config_t *self = calloc(1, sizeof *self);
+    if (self == NULL)
+        abort();
+    config_t *config = &self->config;
+    if ((file != NULL && !read_config_file(&from_file, file, error)) ||
+        !read_environment(&from_environment, environment, error) ||
+        !take_all(self, &from_environment, &from_file, require, error))
+        config_destroy(&config);
+    fini_source(&from_environment);
+    fini_source(&from_file);
+    return config;
+}
+
+void config_destroy(config_t **self_p)
+{
+    full_config_t *self = (full_config_t *)(void *)*self_p;
+    if (self == NULL)
+        return;
+    for (size_t i = 0; i < N_SETTINGS; i++)
+        free(self->texts[i]);
+    free(self);
+    *self_p = NULL;
+}
+
+/* --- showing them --- */
+
+void config_print(const config_t *self, buf_t *out)
+{
+    const full_config_t *full = (const full_config_t *)(const void *)self;
+    for (size_t i = 0; i < N_SETTINGS; i++) {
+        buf_format(out, PREFIX "%s=", settings[i].key);
+        mask_secrets(full->texts[i], out);
+        buf_append_byte(out, '\n');
+    }
+}
+
+void config_help(buf_t *out)
+{
+    for (size_t i = 0; i < N_SETTINGS; i++) {
+        const char *fallback = settings[i].fallback;
+        buf_format(out, "  " PREFIX "%s", settings[i].key);
+        if (settings[i].is_required)
+            buf_append_str(out, " (required)");
+        else if (*fallback != '\0')
+            buf_format(out, " (default %s)", fallback);
+        buf_format(out, "\n      %s\n", settings[i].help);
+    }
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The settings: one table feeds the environment, the config file, --help, `taskwire config` and the docs. */
+#ifndef TASKWIRE_CONFIG_H
+#define TASKWIRE_CONFIG_H
+
+#include "schema/buf.h"
+#include "schema/err.h"
+#include "actors/log.h"
+
+#define CONFIG_ERROR_CHARS 512
+
+typedef struct config config_t;
+
+/* Everything is text and numbers in their final unit; strings are owned by the config and never NULL. */
+struct config {
+    const char *listen;
+    const char *admin_listen;
+    const char *database_url;
+    const char *kafka_brokers;
+    const char *public_url;
+    const char *allowed_origins; /* comma-separated */
+    const char *trusted_proxies;
+    const char *data_dir;
+    const char *tls_cert;
+    const char *tls_key;
+    bool is_registration_open;
+    int64_t rate_limit;
+    int64_t rate_limit_anonymous;
+    log_level_t log_level;
+    bool log_json;
+    int64_t start_timeout_us;
+    int64_t gateways;            /* GATEWAYS: gateway threads, 1 to 16 */
+    int64_t writer_connections;  /* WRITER_CONNECTIONS: batches under way at once, 1 to 8 */
+    int64_t anchor_interval_us;  /* ANCHOR_INTERVAL: seconds between appends to the anchor file */
+    int64_t outcome_timeout_us;  /* OUTCOME_TIMEOUT: how long a client waits for an unknown outcome */
+};
+
+/* Reads the environment (`environ`-like) and the file, which may be NULL; the environment wins. An unknown
+ * TASKWIRE_ or file key, a bad value, a missing required one: NULL, with a sentence that names the key in `error`.
+ * `require` says whether DATABASE_URL and DATA_DIR must be there. */
+config_t *config_new(char **environment, const char *file, bool require, char error[CONFIG_ERROR_CHARS]);
+void config_destroy(config_t **self_p);
+
+/* Appends the effective settings as KEY=VALUE lines; secrets (also passwords inside URLs) are masked. */
+void config_print(const config_t *self, buf_t *out);
+
+/* Appends the part of --help about settings: each with its default and one sentence. */
+void config_help(buf_t *out);
+
+#endif

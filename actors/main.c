@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The program: reads the command line and the settings, and for `serve` builds the network out of
+ * all actors. The only file that sees every part, and the only one that exits. */
+#include <errno.h>
+#include <malloc.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "actors/audit.h"
+#include "actors/cli.h"
+#include "actors/migrate.h"
+#include "actors/recurrence.h"
+#include "actors/reminder.h"
+#include "actors/supervise.h"
+#include "actors/sync.h"
+#include "actors/user_add.h"
+#include "actors/verify.h"
+#include "actors/writer.h"
+#include "bridge/relay.h"
+#include "gateway/gateway.h"
+
+#define ERROR_CHARS 512
+#define CONNECT_US INT64_C(5000000)
+#define MIGRATE_RETRY_US INT64_C(200000)
+/* Enough for the clients of one process; libwebsockets keeps tables as large as the limit. */
+#define MAX_OPEN_FILES 65536
+
+/* --- serve --- */
+
+typedef struct {
+    network_t network;
+    listeners_t *listeners;
+    writer_t *writer;
+    sync_t *sync;
+    audit_t *audit;
+    recurrence_t *recurrence;
+    reminder_actor_t *reminder;
+    relay_t *relay;
+    gateway_t *gateways[NETWORK_MAX_GATEWAYS];
+} program_t;
+
+extern char **environ;
+
+static void raise_file_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return;
+    limit.rlim_cur = limit.rlim_max < MAX_OPEN_FILES ? limit.rlim_max : MAX_OPEN_FILES;
+    setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+/* Makes sure that DATA_DIR is a directory that can be written to; the last part of it may be made.
+ */
+static bool prepare_data_dir(const char *path)
+{
+    struct stat info;
+    bool is_there = mkdir(path, 0700) == 0 || errno == EEXIST;
+    if (is_there && stat(path, &info) == 0) {
+        if (!S_ISDIR(info.st_mode))
+            errno = ENOTDIR;
+        else if (access(path, R_OK | W_OK | X_OK) == 0)
+            return true;
+    }
+    fprintf(stderr, "taskwire: TASKWIRE_DATA_DIR: %s: %s\n", path, strerror(errno));
+    return false;
+}
+
+static int migrate_code(migrate_result_t result)
+{
+    switch (result) {
+    case MIGRATE_OK:
+        return EX_OK;
+    case MIGRATE_UNREACHABLE:
+        return EX_UNAVAILABLE;
+    case MIGRATE_NEWER:
+    case MIGRATE_FAILED: /* a wrong name, password or right: another database must be set */
+        return EX_CONFIG;
+    }
+    abort();
+}
+
+/* Brings the database to this version, waiting for it until the deadline. Returns the exit code. */
+static int await_database(supervisor_t *supervisor, const config_t *config,
+                          int64_t deadline_mono_us)
+{
+    char error[ERROR_CHARS] = "";
+    log_once_t away = {0};
+    for (;;) {
+        int code = migrate_code(migrate_run(config->database_url, error, sizeof error));
+        if (code == EX_OK)
+            return code;
+        bool is_over = code != EX_UNAVAILABLE || clock_now().mono_us >= deadline_mono_us;
+        if (is_over)
+            log_line(LOG_ERROR, "main", "the database cannot be used", "why=\"%s\"", error);
+        else if (log_once(&away))
+            log_line(LOG_WARN, "main", "waiting for the database", "why=\"%s\"", error);
+        if (is_over || supervisor_pause(supervisor, MIGRATE_RETRY_US))
+            return code;
+    }
+}
+
+static void build(program_t *self, const config_t *config)
+{
+    network_t *network = &self->network;
+    network->config = config;
+    network->metrics = metrics_new();
+    network->post = post_new();
+    network->n_gateways = (uint32_t)config->gateways;
+    self->writer = writer_new(network);
+    network->actors[ADDRESS_WRITER] = writer_actor(self->writer);
+    self->sync = sync_new(network);
+    network->actors[ADDRESS_SYNC] = sync_actor(self->sync);
+    self->audit = audit_new(network);
+    network->actors[ADDRESS_AUDIT] = audit_actor(self->audit);
+    self->recurrence = recurrence_new(network);
+    network->actors[ADDRESS_RECURRENCE] = recurrence_actor(self->recurrence);
+    self->reminder = reminder_new(network);
+    network->actors[ADDRESS_REMINDER] = reminder_actor(self->reminder);
+    self->relay = relay_new(network);
+    network->actors[ADDRESS_RELAY] = relay_actor(self->relay);
+    for (uint32_t i = 0; i < network->n_gateways; i++) {
+        self->gateways[i] = gateway_new(network, self->listeners, i);
+        network->actors[ADDRESS_GATEWAY + i] = gateway_actor(self->gateways[i]);
+    }
+}
+
+static void unbuild(program_t *self)
+{
+    for (uint32_t i = 0; i < NETWORK_MAX_GATEWAYS; i++)
+        gateway_destroy(&self->gateways[i]);
+    relay_destroy(&self->relay);
+    reminder_destroy(&self->reminder);
+    recurrence_destroy(&self->recurrence);
+    audit_destroy(&self->audit);
+    sync_destroy(&self->sync);
+    writer_destroy(&self->writer);
+    post_destroy(&self->network.post);
+    metrics_destroy(&self->network.metrics);
+}
+
+static void announce(void *arg)
+{
+    const program_t *self = arg;
+    log_line(LOG_INFO, "main", "started", "version=%s admin=%s", TASKWIRE_VERSION,
+             listeners_admin_url(self->listeners));
+    printf("listening on %s\n", listeners_url(self->listeners));
+    fflush(stdout);
+}
+
+/* Runs the network from its start to its end. Returns the exit code. */
+static int run_network(supervisor_t *supervisor, program_t *self, const config_t *config,
+                       int64_t deadline_mono_us)
+{
+    int code = await_database(supervisor, config, deadline_mono_us);
+    if (supervisor_pause(supervisor, 0))
+        return EX_OK;
+    if (code != EX_OK)
+        return code;
+    build(self, config);
+    int64_t connect_us = clock_now().mono_us + CONNECT_US;
+    if (deadline_mono_us < connect_us)
+        deadline_mono_us = connect_us; /* the database is there: that took most of the time */
+    code = supervisor_run(supervisor, &self->network, deadline_mono_us, announce, self);
+    log_line(LOG_INFO, "main", "stopped", "code=%d", code);
+    if (!supervisor_is_clean(supervisor))
+        _exit(code); /* what still runs must not find its memory gone */
+    unbuild(self);
+    return code;
+}
+
+static int serve(const config_t *config)
+{
+    char error[ERROR_CHARS] = "";
+    int64_t deadline_mono_us = clock_now().mono_us + config->start_timeout_us;
+    if (!prepare_data_dir(config->data_dir))
+        return EX_CONFIG;
+    program_t program = {0};
+    program.listeners = listeners_new(config, error, sizeof error);
+    if (program.listeners == NULL) {
+        fprintf(stderr, "taskwire: %s\n", error);
+        return EX_CONFIG;
+    }
+    supervisor_t *supervisor = supervisor_new();
+    int code = run_network(supervisor, &program, config, deadline_mono_us);
+    supervisor_destroy(&supervisor);
+    listeners_destroy(&program.listeners);
+    return code;
+}
+
+/* --- the other commands --- */
+
+static int migrate(const config_t *config)
+{
+    char error[ERROR_CHARS] = "";
+    int code = migrate_code(migrate_run(config->database_url, error, sizeof error));
+    if (code != EX_OK)
+        fprintf(stderr, "taskwire: %s\n", error);
+    return code;
+}
+
+static int add_user(const config_t *config, const cli_t *cli)
+{
+    bool is_clean = true;
+    int code = migrate(config);
+    if (code == EX_OK)
+        code = user_add_run(config, cli->email, cli->time_zone, &is_clean);
+    fflush(stdout);
+    if (!is_clean)
+        _exit(code);
+    return code;
+}
+
+/* Prints what was appended and frees it. Returns 0, or 74 if it cannot be written. */
+static int print(buf_t *text)
+{
+    size_t n = fwrite(text->data, 1, text->n_bytes, stdout);
+    int code = n == text->n_bytes && fflush(stdout) == 0 ? EX_OK : EX_IOERR;
+    buf_fini(text);
+    return code;
+}
+
+/* The commands that need no settings. */
+static int run_without_config(const cli_t *cli)
+{
+    buf_t text = {0};
+    if (cli->command == CLI_HELP)
+        cli_help(&text);
+    else
+        buf_append_str(&text, "taskwire " TASKWIRE_VERSION "\n");
+    return print(&text);
+}
+
+static int run(const cli_t *cli, const config_t *config)
+{
+    buf_t text = {0};
+    switch (cli->command) {
+    case CLI_SERVE:
+        return serve(config);
+    case CLI_MIGRATE:
+        return migrate(config);
+    case CLI_VERIFY:
+        return verify_run(config, cli->anchors);
+    case CLI_CONFIG:
+        config_print(config, &text);
+        return print(&text);
+    case CLI_USER_ADD:
+        return add_user(config, cli);
+    case CLI_VERSION:
+    case CLI_HELP:
+        break;
+    }
+    return run_without_config(cli);
+}
+
+static int run_with_config(const cli_t *cli)
+{
+    char error[CONFIG_ERROR_CHARS];
+    config_t *config = config_new(environ, cli->config_file, cli->command != CLI_CONFIG, error);
+    if (config == NULL) {
+        fprintf(stderr, "taskwire: %s\n", error);
+        return EX_CONFIG;
+    }
+    /* What a command has to say it says itself; of the actors' lines only errors matter there. */
+    bool is_brief = cli->command == CLI_USER_ADD || cli->command == CLI_VERIFY;
+    log_configure(is_brief ? LOG_ERROR : config->log_level, config->log_json);
+    int code = run(cli, config);
+    config_destroy(&config);
+    return code;
+}
+
+int main(int argc, char **argv)
+{
+    cli_t cli;
+    char error[ERROR_CHARS];
+    mallopt(M_ARENA_MAX, 2); /* an arena per thread would multiply the memory at rest */
+    if (sodium_init() < 0)
+        return EX_OSERR;
+    if (!cli_parse(argc, argv, &cli, error, sizeof error)) {
+        fprintf(stderr, "taskwire: %s\n", error);
+        return EX_USAGE;
+    }
+    if (cli.command == CLI_VERSION || cli.command == CLI_HELP)
+        return run_without_config(&cli);
+    raise_file_limit();
+    return run_with_config(&cli);
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Brings a database to the schema that this program knows: the embedded schema/sql/NNNN_name.sql in
+ * order, each in one transaction with its row of schema_version. Several programs may start at
+ * once: they wait for each other. */
+#ifndef TASKWIRE_MIGRATE_H
+#define TASKWIRE_MIGRATE_H
+
+#include <stddef.h>
+
+typedef enum {
+    MIGRATE_OK,
+    MIGRATE_UNREACHABLE, /* no connection within a few seconds, or it broke: worth another try */
+    MIGRATE_NEWER, /* the database was made by a newer program */
+    MIGRATE_FAILED, /* the server refuses: it would again */
+} migrate_result_t;
+
+/* Migrates, and makes the epoch and key of the log if there are none. `error` gets a sentence
+ * unless it is OK. Says in the log if nothing protects the log's tables from the login. Blocks:
+ * while another program migrates, and as long as the statements take. */
+migrate_result_t migrate_run(const char *database_url, char *error, size_t error_size);
+
+#endif

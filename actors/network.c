@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Only the readiness changes while threads run: a flag that is cheap to ask, and the reason behind
+ * a lock because it is text. */
+#include "actors/network.h"
+
+#include <stdio.h>
+
+port_t *network_port(const network_t *self, uint32_t address)
+{
+    if (address >= ADDRESS_COUNT || self->actors[address] == NULL)
+        return NULL;
+    return port_new(actor_inbox(self->actors[address]));
+}
+
+void network_log_grew(const network_t *self, shard_set_t shards)
+{
+    static const address_t readers[] = {ADDRESS_RELAY, ADDRESS_SYNC};
+    for (size_t i = 0; i < sizeof readers / sizeof *readers; i++) {
+        actor_t *reader = self->actors[readers[i]];
+        if (reader != NULL)
+            doorbell_ring(actor_bell(reader), shards);
+    }
+}
+
+void network_describe(const network_t *self, buf_t *out)
+{
+    bool is_first = true;
+    buf_append_str(out, "{\"actors\":[");
+    for (size_t i = 0; i < ADDRESS_COUNT; i++) {
+        if (self->actors[i] == NULL)
+            continue;
+        if (!is_first)
+            buf_append_byte(out, ',');
+        is_first = false;
+        actor_describe(self->actors[i], out);
+    }
+    buf_append_str(out, "]}");
+}
+
+void network_set_ready(network_t *self, bool is_ready, const char *why)
+{
+    pthread_mutex_lock(&self->ready_lock);
+    snprintf(self->ready_why, sizeof self->ready_why, "%s", why != NULL ? why : "");
+    bool was_ready = atomic_exchange(&self->is_ready, is_ready);
+    pthread_mutex_unlock(&self->ready_lock);
+    if (was_ready != is_ready && self->ready_bell != NULL)
+        doorbell_ring(self->ready_bell, 0);
+}
+
+bool network_is_ready(const network_t *self, char *why, size_t size)
+{
+    network_t *shared = (network_t *)(uintptr_t)self; /* for the lock only */
+    pthread_mutex_lock(&shared->ready_lock);
+    bool is_ready = atomic_load(&shared->is_ready);
+    if (why != NULL && size > 0)
+        snprintf(why, size, "%s", shared->ready_why);
+    pthread_mutex_unlock(&shared->ready_lock);
+    return is_ready;
+}

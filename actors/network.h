@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The network as it runs: which actors there are and how to reach them. Built by main before any thread starts,
+ * read-only afterwards; every actor gets it and makes its own ports. */
+#ifndef TASKWIRE_NETWORK_H
+#define TASKWIRE_NETWORK_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "actors/actor.h"
+#include "actors/config.h"
+#include "actors/metrics.h"
+#include "schema/shard.h"
+
+#define NETWORK_MAX_GATEWAYS 16
+#define NETWORK_WHY_CHARS 256
+
+/* Addresses of inboxes: what command_t.reply_to and WATCH name. */
+typedef enum {
+    ADDRESS_WRITER,
+    ADDRESS_RELAY,
+    ADDRESS_RECURRENCE,
+    ADDRESS_REMINDER,
+    ADDRESS_AUDIT,
+    ADDRESS_SYNC,
+    ADDRESS_GATEWAY, /* the first; gateway G has ADDRESS_GATEWAY + G */
+    ADDRESS_COUNT = ADDRESS_GATEWAY + NETWORK_MAX_GATEWAYS,
+} address_t;
+
+typedef struct {
+    const config_t *config;
+    metrics_t *metrics;
+    post_t *post;
+    actor_t *actors[ADDRESS_COUNT]; /* NULL: not part of this program (tests leave some out) */
+    uint32_t n_gateways;
+
+    /* Whether the program can do its work; see network_set_ready. All zero: not yet, without a reason. */
+    atomic_bool is_ready;
+    pthread_mutex_t ready_lock;
+    char ready_why[NETWORK_WHY_CHARS];
+    doorbell_t *ready_bell; /* rung when it changes; NULL: nobody waits */
+} network_t;
+
+/* A port to the inbox at the address; NULL if there is no such actor. Thread: it belongs to the caller's. */
+port_t *network_port(const network_t *self, uint32_t address);
+
+/* The log has grown in these shards: wakes the relay and sync. Thread: any. */
+void network_log_grew(const network_t *self, shard_set_t shards);
+
+/* Appends the network as JSON: {"actors":[…]}. Thread: any. */
+void network_describe(const network_t *self, buf_t *out);
+
+/* Whether the program can do its work, for /readyz. The writer keeps it. Thread: any. */
+void network_set_ready(network_t *self, bool is_ready, const char *why);
+
+/* The answer to /readyz; `why` (may be NULL) gets the reason as a C string, "" if there is none. Thread: any. */
+bool network_is_ready(const network_t *self, char *why, size_t size);
+
+#endif

@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A batch of events is acknowledged when the last of its commands has its final result. A refusal
+ * because the world went on (the task reopened, deleted, moved, the successor there) is a fine
+ * result. */
+#include "actors/recurrence.h"
+
+#include "actors/commander.h"
+#include "schema/next_due.h"
+
+#include <stdlib.h>
+
+/* Per port: batches of the relay's, results of the writer's. */
+#define INBOX_LIMIT 256
+
+typedef struct recurrence_batch {
+    struct recurrence_batch *next;
+    recurrence_t *owner;
+    uint64_t seq;
+    size_t n_open; /* commands without result, and one while it is being read */
+    arena_t *arena;
+    reject_t *rejects;
+    size_t n_rejects;
+} recurrence_batch_t;
+
+/* What a command was sent for. */
+typedef struct {
+    recurrence_batch_t *batch;
+    int64_t event_id;
+    uuid_t stream;
+    int64_t rev;
+} cause_t;
+
+struct recurrence {
+    network_t *network;
+    actor_t *actor;
+    commander_t *commander;
+    port_t *relay;
+    recurrence_batch_t *batches; /* not acknowledged yet */
+    size_t n_batches;
+    metric_t *successors_total;
+};
+
+/* --- the pure step --- */
+
+static slice_t encode_data(const task_t *closed, slice_t due, arena_t *arena)
+{
+    buf_t buf = {0};
+    mp_put_map(&buf, 3);
+    mp_put_cstr(&buf, "succeeds");
+    mp_put_uuid(&buf, &closed->id);
+    mp_put_cstr(&buf, "closed_rev");
+    mp_put_int(&buf, closed->closed_rev);
+    mp_put_cstr(&buf, "due");
+    mp_put_str(&buf, due);
+    slice_t data = arena_copy(arena, buf_slice(&buf));
+    buf_fini(&buf);
+    return data;
+}
+
+succession_t recurrence_step(const event_t *event, arena_t *arena, command_t *out, slice_t *why)
+{
+    task_t *closed = arena_alloc(arena, sizeof *closed);
+    slice_t due;
+    *why = slice_none();
+    if (event->type != EVENT_TASK_COMPLETED && event->type != EVENT_TASK_CANCELLED)
+        return SUCCESSION_NONE;
+    if (!task_decode(event->after, arena, closed)) {
+        *why = slice_str("the event holds no task");
+        return SUCCESSION_WRONG;
+    }
+    if (closed->rule.n_bytes == 0)
+        return SUCCESSION_NONE;
+    if (!next_due(closed, arena, &due, why))
+        return why->data == NULL ? SUCCESSION_NONE : SUCCESSION_WRONG;
+    memset(out, 0, sizeof *out);
+    out->author = author_recurrence;
+    out->is_actor = true;
+    out->op = OP_TASK_SUCCEED;
+    out->list = event->stream;
+    out->id =
+        uuid_derive(&event->stream, arena_format(arena, "succeed:%lld", (long long)event->rev));
+    out->task = uuid_derive(&out->id, slice_str("task"));
+    out->data = encode_data(closed, due, arena);
+    command_fingerprint(out);
+    return SUCCESSION_NEXT;
+}
+
+/* --- batches --- */
+
+static void reject(recurrence_batch_t *batch, const cause_t *cause, slice_t why)
+{
+    batch->rejects = realloc(batch->rejects, (batch->n_rejects + 1) * sizeof *batch->rejects);
+    if (batch->rejects == NULL)
+        abort();
+    batch->rejects[batch->n_rejects++] =
+        (reject_t){cause->event_id, cause->stream, cause->rev, arena_copy(batch->arena, why)};
+}
+
+static void destroy_batch(recurrence_batch_t *batch)
+{
+    recurrence_batch_t **link = &batch->owner->batches;
+    while (*link != batch)
+        link = &(*link)->next;
+    *link = batch->next;
+    batch->owner->n_batches--;
+    arena_destroy(&batch->arena);
+    free(batch->rejects);
+    free(batch);
+}
+
+static void close_one(recurrence_batch_t *batch)
+{
+    if (--batch->n_open > 0)
+        return;
+    recurrence_t *self = batch->owner;
+    message_t ack;
+    ack_encode(ADDRESS_RECURRENCE, batch->seq, batch->rejects, batch->n_rejects, &ack);
+    if (self->relay == NULL)
+        message_fini(&ack);
+    else
+        (void)port_send(self->relay, &ack); /* has room for more than can be under way */
+    destroy_batch(batch);
+}
+
+static bool is_out_of_date(err_t err)
+{
+    return err == ERR_CONFLICT || err == ERR_EXISTS || err == ERR_NOT_FOUND ||
+           err == ERR_PRECONDITION_FAILED;
+}
+
+static void on_result(void *arg, const result_t *result)
+{
+    cause_t *cause = arg;
+    const problem_t *problem = &result->outcome.problem;
+    if (problem->err == ERR_OK && !result->outcome.is_replay)
+        metric_add(cause->batch->owner->successors_total, 1);
+    if (problem->err != ERR_OK && !is_out_of_date(problem->err)) {
+        slice_t why = problem->n_fields > 0 ? problem->fields[0].detail : problem->detail;
+        reject(cause->batch, cause, why.n_bytes > 0 ? why : slice_str(err_title(problem->err)));
+    }
+    close_one(cause->batch);
+}
+
+static void handle_event(recurrence_t *self, recurrence_batch_t *batch, const log_event_t *row)
+{
+    event_t event;
+    command_t command;
+    slice_t why;
+    cause_t *cause = arena_alloc(batch->arena, sizeof *cause);
+    *cause = (cause_t){batch, row->id, row->stream, row->rev};
+    if (row->type != EVENT_TASK_COMPLETED && row->type != EVENT_TASK_CANCELLED)
+        return;
+    if (row->body.data == NULL)
+        return; /* purged: there is nothing left to repeat */
+    if (!event_decode(row->body, &event)) {
+        reject(batch, cause, slice_str("the event cannot be read"));
+        return;
+    }
+    switch (recurrence_step(&event, batch->arena, &command, &why)) {
+    case SUCCESSION_NONE:
+        break;
+    case SUCCESSION_WRONG:
+        reject(batch, cause, why);
+        break;
+    case SUCCESSION_NEXT:
+        batch->n_open++;
+        commander_send(self->commander, &command, on_result, cause);
+        break;
+    }
+}
+
+static void receive_events(recurrence_t *self, mp_reader_t *content)
+{
+    uint32_t n_events;
+    recurrence_batch_t *batch = calloc(1, sizeof *batch);
+    batch->owner = self;
+    batch->n_open = 1;
+    batch->arena = arena_new();
+    batch->next = self->batches;
+    self->batches = batch;
+    self->n_batches++;
+    if (events_open(content, &batch->seq, &n_events)) {
+        log_event_t row;
+        for (uint32_t i = 0; i < n_events && events_next(content, &row); i++)
+            handle_event(self, batch, &row);
+    }
+    close_one(batch);
+}
+
+/* --- the actor --- */
+
+static void recurrence_receive(void *arg, slice_t bytes, now_t now)
+{
+    recurrence_t *self = arg;
+    mp_reader_t content;
+    message_kind_t kind = message_kind(bytes, &content);
+    if (kind == MESSAGE_EVENTS)
+        receive_events(self, &content);
+    else if (kind == MESSAGE_RESULTS)
+        commander_receive(self->commander, &content, now);
+}
+
+static int64_t recurrence_due(void *arg, now_t now)
+{
+    recurrence_t *self = arg;
+    actor_note(self->actor, "batches", (int64_t)self->n_batches);
+    actor_note(self->actor, "commands", (int64_t)commander_n_under_way(self->commander));
+    return commander_turn(self->commander, now);
+}
+
+static err_t recurrence_open(void *arg, actor_t *actor)
+{
+    recurrence_t *self = arg;
+    (void)actor;
+    self->commander = commander_new(self->network, ADDRESS_RECURRENCE);
+    self->relay = network_port(self->network, ADDRESS_RELAY);
+    self->successors_total = metrics_counter(self->network->metrics, "taskwire_successors_total",
+                                             NULL, "Occurrences created");
+    return ERR_OK;
+}
+
+static void recurrence_close(void *arg)
+{
+    recurrence_t *self = arg;
+    commander_destroy(&self->commander);
+    while (self->batches != NULL)
+        destroy_batch(self->batches);
+    port_destroy(&self->relay);
+}
+
+/* Nothing needs finishing: what is not acknowledged comes again. */
+static const actor_ops_t recurrence_ops = {
+    .name = "recurrence",
+    .open = recurrence_open,
+    .receive = recurrence_receive,
+    .due = recurrence_due,
+    .close = recurrence_close,
+};
+
+recurrence_t *recurrence_new(network_t *network)
+{
+    recurrence_t *self = calloc(1, sizeof *self);
+    self->network = network;
+    self->actor = actor_new(&recurrence_ops, self, network->post, "recurrence", INBOX_LIMIT);
+    network->actors[ADDRESS_RECURRENCE] = self->actor;
+    return self;
+}
+
+actor_t *recurrence_actor(recurrence_t *self)
+{
+    return self->actor;
+}
+
+void recurrence_destroy(recurrence_t **self_p)
+{
+    if (*self_p == NULL)
+        return;
+    actor_destroy(&(*self_p)->actor);
+    free(*self_p);
+    *self_p = NULL;
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The recurrence actor: a closed occurrence of a series gets its successor. It keeps nothing: the
+ * command's id comes from the closing event's (stream, rev), so that the same event, however often
+ * it comes, makes the same command; and apply refuses what is out of date.
+ *
+ * takes: EVENTS from the relay, RESULTS from the writer. emits: COMMANDS (task.succeed), ACK to the
+ * relay when all successors of a batch are durable. */
+#ifndef TASKWIRE_RECURRENCE_H
+#define TASKWIRE_RECURRENCE_H
+
+#include "actors/network.h"
+#include "schema/command.h"
+#include "schema/event.h"
+
+typedef struct recurrence recurrence_t;
+
+recurrence_t *recurrence_new(network_t *network);
+actor_t *recurrence_actor(recurrence_t *self);
+void recurrence_destroy(recurrence_t **self_p);
+
+typedef enum { SUCCESSION_NONE, SUCCESSION_NEXT, SUCCESSION_WRONG } succession_t;
+
+/* The pure step: the command that this event calls for, if any. `out` borrows from the arena.
+ * WRONG: a rule or date that cannot be read, with a sentence in `why`. */
+succession_t recurrence_step(const event_t *event, arena_t *arena, command_t *out, slice_t *why);
+
+#endif

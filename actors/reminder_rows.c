@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* An instant that is past when it is set never fires: such a row is born ended. But a row that
+ * waits, or fired, keeps its state when a later event names the same instant again, however late
+ * that event is. */
+#include "actors/reminder_rows.h"
+
+#include <stdlib.h>
+
+#define STORE_TIMEOUT_US INT64_C(10000000)
+#define ROUND_TASKS 256
+
+static const pg_stmt_t upsert_rows = {
+    "INSERT INTO reminder (task, reminder, list, event_id, state, fire_at)"
+    " SELECT task, reminder, list, event_id, CASE WHEN fire_at <= at THEN 2 ELSE 0 END, fire_at"
+    " FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[], $5::timestamptz[], "
+    "$6::timestamptz[])"
+    " AS k(task, reminder, list, event_id, fire_at, at)"
+    " ON CONFLICT (task, reminder) DO UPDATE SET list = excluded.list, event_id = "
+    "excluded.event_id,"
+    " fire_at = excluded.fire_at, state = CASE WHEN reminder.fire_at = excluded.fire_at AND "
+    "reminder.state < 2"
+    " THEN reminder.state ELSE excluded.state END"
+    " WHERE reminder.event_id < excluded.event_id"};
+/* After the upsert: what still has an older event is no longer wanted. */
+static const pg_stmt_t end_rows = {
+    "UPDATE reminder r SET state = 2, event_id = k.event_id"
+    " FROM unnest($1::uuid[], $2::bigint[]) AS k(task, event_id)"
+    " WHERE r.task = k.task AND r.event_id < k.event_id AND r.state = 0"};
+static const pg_stmt_t mark_fired = {"UPDATE reminder r SET state = 1, fired_at = k.at"
+                                     " FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[], "
+                                     "$4::timestamptz[]) AS k(task, reminder, fire_at, at)"
+                                     " WHERE r.task = k.task AND r.reminder = k.reminder AND "
+                                     "r.fire_at = k.fire_at AND r.state <> 1"};
+
+/* --- the pure step --- */
+
+static bool concerns_reminders(const log_event_t *row, const event_t *event)
+{
+    static const char *const keys[] = {"due_at", "reminders", "status", "deleted_at", "list"};
+    if (row->type == EVENT_UNKNOWN || uuid_is_nil(&row->task) || event->after.data == NULL)
+        return false;
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        slice_t value;
+        if (mp_map_find(event->set, keys[i], &value))
+            return true;
+    }
+    return false;
+}
+
+static bool read_fired(const event_t *event, wanted_t *out)
+{
+    slice_t id, at;
+    if (!mp_map_find(event->reminder, "id", &id) || !mp_map_find(event->reminder, "at", &at))
+        return false;
+    mp_reader_t id_reader = mp_reader(id), at_reader = mp_reader(at);
+    return mp_get_uuid(&id_reader, &out->id) && mp_get_instant(&at_reader, &out->fire_at_us);
+}
+
+static void collect_wanted(const task_t *task, reminder_news_t *out)
+{
+    if (!task_is_live(task))
+        return;
+    for (uint32_t i = 0; i < task->n_reminders; i++) {
+        int64_t fire_at_us = task_reminder_at(task, &task->reminders[i]);
+        if (fire_at_us != INSTANT_NONE)
+            out->wanted[out->n_wanted++] = (wanted_t){task->reminders[i].id, fire_at_us};
+    }
+}
+
+/* A task that neither has reminders nor had any before this event has no rows. */
+static bool never_had_any(const event_t *event, const task_t *task)
+{
+    slice_t was;
+    return task->n_reminders == 0 && !mp_map_find(event->was, "reminders", &was);
+}
+
+reminder_tells_t reminder_read(const log_event_t *row, arena_t *arena, reminder_news_t *out)
+{
+    event_t event;
+    *out = (reminder_news_t){
+        .task = row->task, .list = row->stream, .event_id = row->id, .at_us = row->at_us};
+    if (row->body.data == NULL || uuid_is_nil(&row->task))
+        return TELLS_NOTHING;
+    if (!event_decode(row->body, &event))
+        return TELLS_WRONG;
+    if (row->type == EVENT_REMINDER_DUE)
+        return read_fired(&event, &out->fired) ? TELLS_FIRED : TELLS_WRONG;
+    if (!concerns_reminders(row, &event))
+        return TELLS_NOTHING;
+    task_t *task = arena_alloc(arena, sizeof *task);
+    if (!task_decode(event.after, arena, task))
+        return TELLS_WRONG;
+    if (never_had_any(&event, task))
+        return TELLS_NOTHING;
+    if (row->type != EVENT_TASK_MOVED_OUT)
+        collect_wanted(task, out);
+    return TELLS_WANTED;
+}
+
+/* --- rounds --- */
+
+typedef struct {
+    pg_t *pg;
+    reminder_news_t news[ROUND_TASKS];
+    bool is_fired[ROUND_TASKS];
+    size_t n;
+    pg_params_t params;
+    pg_fate_t fate;
+} round_t;
+
+static void on_done(void *arg, pg_fate_t fate, const pg_result_t *result)
+{
+    round_t *self = arg;
+    if (fate == PG_OK || fate == PG_SKIPPED)
+        return;
+    self->fate = fate;
+    if (result != NULL)
+        log_line(LOG_WARN, "reminder", "rows could not be stored", "why=\"%s\"",
+                 pg_message(result));
+}
+
+static void queue(round_t *self, const pg_stmt_t *stmt)
+{
+    if (pg_query(self->pg, stmt, &self->params, on_done, self) != ERR_OK)
+        self->fate = PG_LOST;
+    pg_params_reset(&self->params);
+}
+
+/* One array parameter over the wanted reminders of the round's events. */
+#define EACH_WANTED(type, put)                                                                     \
+    do {                                                                                           \
+        pg_array_begin(&self->params, type);                                                       \
+        for (size_t i = 0; i < self->n; i++) {                                                     \
+            const reminder_news_t *news = &self->news[i];                                          \
+            for (uint32_t w = 0; !self->is_fired[i] && w < news->n_wanted; w++)                    \
+                put;                                                                               \
+        }                                                                                          \
+        pg_array_end(&self->params);                                                               \
+    } while (0)
+
+/* The same over the events that say what is wanted, or that one fired. */
+#define EACH_NEWS(fired, type, put)                                                                \
+    do {                                                                                           \
+        pg_array_begin(&self->params, type);                                                       \
+        for (size_t i = 0; i < self->n; i++) {                                                     \
+            const reminder_news_t *news = &self->news[i];                                          \
+            if (self->is_fired[i] == (fired))                                                      \
+                put;                                                                               \
+        }                                                                                          \
+        pg_array_end(&self->params);                                                               \
+    } while (0)
+
+static void queue_round(round_t *self)
+{
+    if (self->n == 0)
+        return;
+    EACH_WANTED(PG_UUID, pg_array_uuid(&self->params, &news->task));
+    EACH_WANTED(PG_UUID, pg_array_uuid(&self->params, &news->wanted[w].id));
+    EACH_WANTED(PG_UUID, pg_array_uuid(&self->params, &news->list));
+    EACH_WANTED(PG_I64, pg_array_i64(&self->params, news->event_id));
+    EACH_WANTED(PG_INSTANT, pg_array_instant(&self->params, news->wanted[w].fire_at_us));
+    EACH_WANTED(PG_INSTANT, pg_array_instant(&self->params, news->at_us));
+    queue(self, &upsert_rows);
+    EACH_NEWS(false, PG_UUID, pg_array_uuid(&self->params, &news->task));
+    EACH_NEWS(false, PG_I64, pg_array_i64(&self->params, news->event_id));
+    queue(self, &end_rows);
+    EACH_NEWS(true, PG_UUID, pg_array_uuid(&self->params, &news->task));
+    EACH_NEWS(true, PG_UUID, pg_array_uuid(&self->params, &news->fired.id));
+    EACH_NEWS(true, PG_INSTANT, pg_array_instant(&self->params, news->fired.fire_at_us));
+    EACH_NEWS(true, PG_INSTANT, pg_array_instant(&self->params, news->at_us));
+    queue(self, &mark_fired);
+    self->n = 0;
+}
+
+static bool has_task(const round_t *self, const uuid_t *task)
+{
+    for (size_t i = 0; i < self->n; i++) {
+        if (uuid_eq(&self->news[i].task, task))
+            return true;
+    }
+    return false;
+}
+
+static void add(round_t *self, const reminder_news_t *news, bool is_fired)
+{
+    if (self->n == ROUND_TASKS || has_task(self, &news->task))
+        queue_round(self);
+    self->news[self->n] = *news;
+    self->is_fired[self->n++] = is_fired;
+}
+
+static void read_event(round_t *round, intray_t *intray, const log_event_t *row, arena_t *arena)
+{
+    reminder_news_t news;
+    switch (reminder_read(row, arena, &news)) {
+    case TELLS_NOTHING:
+        break;
+    case TELLS_WRONG:
+        intray_reject(intray, row, slice_str("the event cannot be read"));
+        break;
+    case TELLS_WANTED:
+        add(round, &news, false);
+        break;
+    case TELLS_FIRED:
+        add(round, &news, true);
+        break;
+    }
+}
+
+static err_t err_of(pg_fate_t fate)
+{
+    switch (fate) {
+    case PG_OK:
+        return ERR_OK;
+    case PG_REJECTED:
+        return ERR_INTERNAL;
+    case PG_SKIPPED:
+    case PG_RETRY:
+    case PG_LOST:
+        return ERR_UNAVAILABLE;
+    }
+    return ERR_INTERNAL;
+}
+
+err_t reminder_rows_store(pg_t *pg, intray_t *intray, mp_reader_t *content, uint32_t n_events)
+{
+    if (!pg_is_ready(pg) && !pg_await(pg, STORE_TIMEOUT_US))
+        return ERR_UNAVAILABLE;
+    round_t *round = calloc(1, sizeof *round);
+    arena_t *arena = arena_new();
+    log_event_t row;
+    round->pg = pg;
+    for (uint32_t i = 0; i < n_events && events_next(content, &row); i++) {
+        arena_reset(arena);
+        read_event(round, intray, &row, arena);
+        /* Bounded in flight: a group may be cut anywhere, since each round guards itself. */
+        if (pg_in_flight(pg) > PG_MAX_IN_FLIGHT / 2) {
+            (void)pg_sync(pg);
+            (void)pg_await(pg, STORE_TIMEOUT_US);
+        }
+    }
+    queue_round(round);
+    (void)pg_sync(pg);
+    if (pg_in_flight(pg) > 0 && !pg_await(pg, STORE_TIMEOUT_US) && round->fate == PG_OK)
+        round->fate = PG_LOST;
+    err_t err = err_of(round->fate);
+    pg_params_fini(&round->params);
+    arena_destroy(&arena);
+    free(round);
+    return err;
+}

@@ -1,0 +1,523 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Events are read in the order of the log, shard by shard, from where the log ended at the start:
+ * what is older is the business of who reads the log itself. What one read brings is collected per
+ * stream and sent as one message per stream to each gateway that watches it.
+ *
+ * Nothing here waits for a gateway. One whose inbox is full is left out until there is room, and
+ * then told anew where each of its streams is. */
+#include "actors/sync.h"
+
+#include <stdlib.h>
+
+#include "actors/eventlog.h"
+#include "actors/log.h"
+#include "actors/message.h"
+#include "actors/pg_loop.h"
+#include "actors/recent.h"
+
+#define INBOX_LIMIT 1024
+#define READ_EVENTS 512
+#define POLL_US INT64_C(500000)
+#define RECOVER_US INT64_C(5000)
+#define ASK_US INT64_C(100000)
+#define REPLY_LIMIT_US (5 * US_PER_S)
+#define RINGS_MAX_BYTES ((size_t)32 * 1024 * 1024)
+#define FRAMES_MAX 256
+
+static const ring_limits_t ring_limits = {FRAMES_MAX, (size_t)256 * 1024};
+
+static const pg_stmt_t select_epoch = {"SELECT epoch FROM log_epoch"};
+
+/* The way to a gateway. */
+typedef struct {
+    port_t *port; /* NULL: there is no such gateway */
+    bool is_lagging; /* something could not be sent; nothing is until that is repaired */
+    bool lost_access;
+    bool lost_epoch;
+} outlet_t;
+
+typedef enum {
+    SYNC_UNSURE, /* which history this is, or where the log ends, has to be read */
+    SYNC_ASKING, /* is being read */
+    SYNC_READING, /* the log is followed */
+} sync_state_t;
+
+struct sync {
+    network_t *network;
+    actor_t *actor;
+    pg_t *pg;
+    pg_loop_t loop;
+    int64_t session; /* in which the epoch was asked for last */
+    sync_state_t state;
+    bool is_asking_epoch;
+    bool is_reading;
+    bool has_begun; /* gateways were told something */
+    char epoch[EPOCH_CHARS];
+    int64_t positions[N_SHARDS];
+    shard_set_t grown; /* may have more to read */
+    int64_t ask_mono_us; /* not before */
+    int64_t epoch_mono_us;
+    int64_t poll_mono_us;
+    int64_t recover_mono_us;
+    outlet_t outlets[NETWORK_MAX_GATEWAYS];
+    recent_t recent;
+    buf_t text; /* scratch */
+    log_once_t unreadable;
+    metric_t *n_events;
+    metric_t *n_gaps;
+    metric_t *n_lags;
+};
+
+/* --- sending --- */
+
+/* False: the inbox is full; the outlet lags from now on. */
+static bool send(sync_t *self, outlet_t *outlet, message_t *message)
+{
+    if (port_send(outlet->port, message) == ERR_OK)
+        return true;
+    if (!outlet->is_lagging)
+        metric_add(self->n_lags, 1);
+    outlet->is_lagging = true;
+    return false;
+}
+
+static void send_access(sync_t *self, const access_t *access)
+{
+    for (uint32_t i = 0; i < self->network->n_gateways; i++) {
+        outlet_t *outlet = &self->outlets[i];
+        message_t message;
+        if (outlet->port == NULL)
+            continue;
+        access_encode(access, &message);
+        if (outlet->is_lagging)
+            message_fini(&message);
+        if (outlet->is_lagging || !send(self, outlet, &message))
+            outlet->lost_access = true;
+    }
+}
+
+/* Where the stream is, and the frames that are there. */
+static bool send_state(sync_t *self, recent_stream_t *stream, uint32_t gateway)
+{
+    outlet_t *outlet = &self->outlets[gateway];
+    const ring_t *ring = &stream->ring;
+    watched_t watched = {.stream = stream->node.id, .first = ring_first(ring), .next = ring->next};
+    frame_t *frames[FRAMES_MAX];
+    message_t message;
+    memcpy(watched.epoch, self->epoch, EPOCH_CHARS);
+    watched_encode(&watched, &message);
+    if (!send(self, outlet, &message))
+        return false;
+    for (uint32_t i = 0; i < ring->n; i++)
+        frames[i] = ring_at(ring, ring_first(ring) + i);
+    if (ring->n == 0)
+        return true;
+    frames_message(frames, ring->n, &message);
+    return send(self, outlet, &message);
+}
+
+static void send_outgoing(sync_t *self, recent_stream_t *stream)
+{
+    message_t message;
+    frames_message(stream->outgoing, stream->n_outgoing, &message);
+    for (uint32_t i = 0; i < self->network->n_gateways; i++) {
+        gateway_set_t bit = (gateway_set_t)1 << i;
+        outlet_t *outlet = &self->outlets[i];
+        message_t copy;
+        if ((stream->watchers & bit) == 0)
+            continue;
+        message_share(&copy, &message);
+        if (outlet->is_lagging)
+            message_fini(&copy);
+        if (outlet->is_lagging || !send(self, outlet, &copy))
+            stream->missed |= bit;
+    }
+    message_fini(&message);
+}
+
+static void flush(sync_t *self)
+{
+    recent_stream_t *stream;
+    while ((stream = recent_outgoing(&self->recent)) != NULL) {
+        send_outgoing(self, stream);
+        recent_sent(stream);
+    }
+}
+
+/* --- gateways that lag --- */
+
+static bool repair_streams(sync_t *self, uint32_t gateway)
+{
+    gateway_set_t bit = (gateway_set_t)1 << gateway;
+    for (recent_stream_t *stream = recent_walk(&self->recent, NULL); stream != NULL;
+         stream = recent_walk(&self->recent, stream)) {
+        if ((stream->missed & bit) == 0)
+            continue;
+        if (!send_state(self, stream, gateway))
+            return false;
+        stream->missed &= ~bit;
+    }
+    return true;
+}
+
+/* Epoch and access first: frames must not come to whom they are no longer for. */
+static bool repair(sync_t *self, uint32_t gateway)
+{
+    outlet_t *outlet = &self->outlets[gateway];
+    const access_t everything = {UUID_NIL, UUID_NIL, UUID_NIL};
+    message_t message;
+    if (outlet->lost_epoch) {
+        epoch_encode(self->epoch, &message);
+        if (!send(self, outlet, &message))
+            return false;
+        outlet->lost_epoch = false;
+    }
+    if (outlet->lost_access) {
+        access_encode(&everything, &message);
+        if (!send(self, outlet, &message))
+            return false;
+        outlet->lost_access = false;
+    }
+    return repair_streams(self, gateway);
+}
+
+/* True: somebody still lags. */
+static bool repair_all(sync_t *self, now_t now)
+{
+    bool is_any_lagging = false;
+    bool is_due = self->state == SYNC_READING && now.mono_us >= self->recover_mono_us;
+    for (uint32_t i = 0; i < self->network->n_gateways; i++) {
+        outlet_t *outlet = &self->outlets[i];
+        if (!outlet->is_lagging)
+            continue;
+        if (is_due && port_has_room(outlet->port))
+            outlet->is_lagging = !repair(self, i);
+        is_any_lagging |= outlet->is_lagging;
+    }
+    if (is_due && is_any_lagging)
+        self->recover_mono_us = now.mono_us + RECOVER_US;
+    return is_any_lagging;
+}
+
+/* --- events --- */
+
+static bool find_id(slice_t map, const char *key, uuid_t *out)
+{
+    slice_t value;
+    if (map.data == NULL || !mp_map_find(map, key, &value))
+        return false;
+    mp_reader_t reader = mp_reader(value);
+    return mp_get_uuid(&reader, out);
+}
+
+/* Whose membership it was; nil if that cannot be told. False: it changed nothing. */
+static bool find_member(const log_event_t *from, const event_t *event, uuid_t *out)
+{
+    *out = UUID_NIL;
+    if (event == NULL || find_id(event->set, "account", out) || find_id(event->was, "account", out))
+        return true;
+    mp_reader_t reader = mp_reader(event->set);
+    uint32_t n_pairs = 1;
+    return from->type != EVENT_MEMBER_CHANGED || !mp_get_map(&reader, &n_pairs) || n_pairs > 0;
+}
+
+/* `event` is NULL if it cannot be read: then the most is assumed. */
+static void tell_access(sync_t *self, const log_event_t *from, const event_t *event)
+{
+    access_t access = {UUID_NIL, UUID_NIL, UUID_NIL};
+    bool is_member = from->type == EVENT_MEMBER_ADDED || from->type == EVENT_MEMBER_CHANGED ||
+                     from->type == EVENT_MEMBER_REMOVED;
+    bool is_list = from->type == EVENT_LIST_DELETED || from->type == EVENT_LIST_RESTORED;
+    bool is_token = from->type == EVENT_TOKEN_DELETED;
+    if (is_member && !find_member(from, event, &access.account))
+        return;
+    if (is_member || is_list)
+        access.list = from->stream;
+    else if (is_token || from->type == EVENT_ACCOUNT_UPDATED)
+        access.account = from->stream;
+    else
+        return;
+    if (is_token && event != NULL)
+        (void)find_id(event->set, "token", &access.token);
+    send_access(self, &access);
+}
+
+/* What cannot be shown keeps its place without bytes: its followers must take a snapshot. */
+static frame_t *encode(sync_t *self, const log_event_t *from, const event_t *event)
+{
+    slice_t payload = slice_none();
+    if (event != NULL) {
+        buf_reset(&self->text);
+        buf_append_str(&self->text, "{\"op\":\"event\",");
+        event_put_client_json(event, &self->text);
+        buf_append_byte(&self->text, '}');
+        payload = buf_slice(&self->text);
+    } else if (from->body.data != NULL && log_once(&self->unreadable)) {
+        log_line(LOG_ERROR, "sync", "an event in the log cannot be read", "id=%lld",
+                 (long long)from->id);
+    }
+    return frame_new(&from->stream, from->rev, from->at_us, payload);
+}
+
+static void publish(sync_t *self, frame_t *frame)
+{
+    recent_stream_t *stream = recent_get(&self->recent, frame_stream(frame));
+    bool is_known = stream->ring.next != 0;
+    ring_put_t verdict = recent_put(&self->recent, stream, frame);
+    if (verdict != RING_RESTARTED || !is_known)
+        return;
+    metric_add(self->n_gaps, 1);
+    log_line(LOG_WARN, "sync", "the log has a gap", "rev=%lld", (long long)frame_rev(frame));
+}
+
+static void on_event(void *arg, const log_event_t *from)
+{
+    sync_t *self = arg;
+    event_t event;
+    if (self->state != SYNC_READING || from->id <= self->positions[from->shard])
+        return;
+    if (memcmp(from->epoch, self->epoch, EPOCH_CHARS) != 0) {
+        self->state = SYNC_UNSURE;
+        return;
+    }
+    self->positions[from->shard] = from->id;
+    bool is_readable = from->body.data != NULL && event_decode(from->body, &event);
+    frame_t *frame = encode(self, from, is_readable ? &event : NULL);
+    tell_access(self, from, is_readable ? &event : NULL);
+    publish(self, frame);
+    frame_release(&frame);
+    metric_add(self->n_events, 1);
+}
+
+/* --- reading --- */
+
+static void on_end(void *arg, const eventlog_end_t *end)
+{
+    sync_t *self = arg;
+    self->is_reading = false;
+    flush(self);
+    /* After a failure the poll tries again. */
+    if (end->fate == PG_OK)
+        self->grown |= end->more;
+}
+
+static void read_on(sync_t *self, now_t now)
+{
+    const eventlog_reader_t reader = {on_event, on_end, self};
+    if (now.mono_us >= self->poll_mono_us) {
+        self->poll_mono_us = now.mono_us + POLL_US;
+        self->grown = SHARDS_ALL;
+    }
+    if (self->state != SYNC_READING || self->is_reading || self->grown == 0 ||
+        !pg_is_ready(self->pg))
+        return;
+    if (eventlog_read(self->pg, self->positions, self->grown, READ_EVENTS, &reader) != ERR_OK)
+        return;
+    (void)pg_sync(self->pg);
+    self->grown = 0;
+    self->is_reading = true;
+}
+
+/* --- which history this is --- */
+
+/* From here on is another history, or one of which something was skipped: what was told so far does
+ * not count. */
+static void forget(sync_t *self)
+{
+    recent_forget(&self->recent);
+    for (uint32_t i = 0; i < self->network->n_gateways; i++) {
+        self->outlets[i].lost_epoch = self->outlets[i].port != NULL;
+        self->outlets[i].is_lagging = self->outlets[i].port != NULL;
+    }
+}
+
+/* Only now may gateways be told anything, because only now is it known from where on nothing is
+ * missed. */
+static void on_heads(void *arg, pg_fate_t fate, const int64_t *heads)
+{
+    sync_t *self = arg;
+    if (self->state != SYNC_ASKING)
+        return;
+    self->state = fate == PG_OK ? SYNC_READING : SYNC_UNSURE;
+    if (fate != PG_OK)
+        return;
+    if (self->has_begun)
+        forget(self);
+    self->has_begun = true;
+    self->grown = SHARDS_ALL;
+    memcpy(self->positions, heads, sizeof self->positions);
+}
+
+/* Another one than so far: everything begins anew. */
+static void on_epoch(void *arg, pg_fate_t fate, const pg_result_t *result)
+{
+    sync_t *self = arg;
+    self->is_asking_epoch = false;
+    slice_t epoch = fate == PG_OK && pg_rows(result) == 1 ? pg_bytes(result, 0, 0) : slice_none();
+    if (epoch.n_bytes != EPOCH_CHARS) {
+        self->session = 0; /* ask again */
+        if (self->state == SYNC_ASKING)
+            self->state = SYNC_UNSURE;
+        return;
+    }
+    if (slice_eq(epoch, slice_of(self->epoch, EPOCH_CHARS)))
+        return;
+    memcpy(self->epoch, epoch.data, EPOCH_CHARS);
+    if (self->state == SYNC_READING)
+        self->state = SYNC_UNSURE;
+}
+
+/* The epoch is asked for with each poll, in a new session and when an event is of another one; heads whenever
+ * it is not known where to read. In this order: heads are never of an older history than the epoch.
+ */
+static void ask(sync_t *self, now_t now)
+{
+    bool is_new_session = self->session != pg_session(self->pg);
+    bool is_unsure = self->state == SYNC_UNSURE;
+    bool is_due = now.mono_us >= self->epoch_mono_us;
+    if (!pg_is_ready(self->pg) || self->is_asking_epoch || now.mono_us < self->ask_mono_us ||
+        (!is_new_session && !is_unsure && !is_due))
+        return;
+    self->ask_mono_us = now.mono_us + ASK_US;
+    self->epoch_mono_us = now.mono_us + POLL_US;
+    if (pg_query(self->pg, &select_epoch, NULL, on_epoch, self) != ERR_OK)
+        return;
+    self->is_asking_epoch = true;
+    self->session = pg_session(self->pg);
+    if (is_unsure && eventlog_heads(self->pg, on_heads, self) == ERR_OK)
+        self->state = SYNC_ASKING;
+    (void)pg_sync(self->pg);
+}
+
+/* --- the actor --- */
+
+static void on_watch(sync_t *self, const watch_t *watch)
+{
+    if (watch->gateway >= self->network->n_gateways || self->outlets[watch->gateway].port == NULL)
+        return;
+    outlet_t *outlet = &self->outlets[watch->gateway];
+    gateway_set_t bit = (gateway_set_t)1 << watch->gateway;
+    if (!watch->on) {
+        recent_stream_t *stream = recent_find(&self->recent, &watch->stream);
+        if (stream != NULL)
+            recent_unwatch(&self->recent, stream, watch->gateway);
+        return;
+    }
+    recent_stream_t *stream = recent_get(&self->recent, &watch->stream);
+    recent_watch(&self->recent, stream, watch->gateway);
+    /* The answer waits until it is known where we are. */
+    if (self->state != SYNC_READING)
+        outlet->is_lagging = true;
+    if (outlet->is_lagging || !send_state(self, stream, watch->gateway))
+        stream->missed |= bit;
+}
+
+static void sync_receive(void *arg, slice_t bytes, now_t now)
+{
+    mp_reader_t content;
+    watch_t watch;
+    (void)now;
+    if (message_kind(bytes, &content) == MESSAGE_WATCH && watch_decode(&content, &watch))
+        on_watch(arg, &watch);
+}
+
+static void sync_rung(void *arg, uint64_t bits, now_t now)
+{
+    sync_t *self = arg;
+    (void)now;
+    self->grown |= bits;
+}
+
+static int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static int64_t sync_due(void *arg, now_t now)
+{
+    sync_t *self = arg;
+    int64_t wait_us = POLL_US;
+    ask(self, now);
+    read_on(self, now);
+    wait_us = least(wait_us, pg_loop_turn(&self->loop, now));
+    /* What the answers made possible. */
+    ask(self, now);
+    read_on(self, now);
+    if (self->state != SYNC_READING)
+        wait_us = least(wait_us, ASK_US);
+    if (repair_all(self, now))
+        wait_us = least(wait_us, RECOVER_US);
+    actor_note(self->actor, "streams", (int64_t)self->recent.streams.n);
+    actor_note(self->actor, "ring_bytes", (int64_t)self->recent.n_bytes);
+    return least(wait_us, pg_loop_turn(&self->loop, now));
+}
+
+static err_t sync_open(void *arg, actor_t *actor)
+{
+    sync_t *self = arg;
+    for (uint32_t i = 0; i < self->network->n_gateways; i++)
+        self->outlets[i].port = network_port(self->network, ADDRESS_GATEWAY + i);
+    const pg_options_t options = {
+        .url = self->network->config->database_url,
+        .who = "sync",
+        .options = "-c default_transaction_read_only=on",
+        .reply_timeout_us = REPLY_LIMIT_US,
+    };
+    recent_init(&self->recent, &ring_limits, RINGS_MAX_BYTES);
+    self->pg = pg_new(&options);
+    pg_loop_init(&self->loop, actor, self->pg);
+    return ERR_OK;
+}
+
+static void sync_close(void *arg)
+{
+    sync_t *self = arg;
+    pg_loop_fini(&self->loop);
+    pg_destroy(&self->pg);
+    recent_fini(&self->recent);
+    for (uint32_t i = 0; i < NETWORK_MAX_GATEWAYS; i++)
+        port_destroy(&self->outlets[i].port);
+    buf_fini(&self->text);
+}
+
+/* Nothing needs finishing. */
+static const actor_ops_t sync_ops = {
+    .name = "sync",
+    .open = sync_open,
+    .receive = sync_receive,
+    .rung = sync_rung,
+    .due = sync_due,
+    .close = sync_close,
+};
+
+sync_t *sync_new(network_t *network)
+{
+    sync_t *self = calloc(1, sizeof *self);
+    if (self == NULL)
+        abort();
+    metrics_t *metrics = network->metrics;
+    self->network = network;
+    self->n_events = metrics_counter(metrics, "taskwire_sync_events_total", NULL,
+                                     "Events encoded for WebSocket clients");
+    self->n_gaps = metrics_counter(metrics, "taskwire_sync_gaps_total", NULL,
+                                   "Revisions of a stream that did not follow each other");
+    self->n_lags = metrics_counter(metrics, "taskwire_sync_lags_total", NULL,
+                                   "Times that a gateway's inbox was full");
+    self->actor = actor_new(&sync_ops, self, network->post, "sync", INBOX_LIMIT);
+    return self;
+}
+
+actor_t *sync_actor(sync_t *self)
+{
+    return self->actor;
+}
+
+void sync_destroy(sync_t **self_p)
+{
+    sync_t *self = *self_p;
+    if (self == NULL)
+        return;
+    actor_destroy(&self->actor);
+    free(self);
+    *self_p = NULL;
+}

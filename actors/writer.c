@@ -1,0 +1,573 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The writer's queue and its lanes: commands come in, are located (which list is the task in?),
+ * wait in order, go into the next batch of a lane, and are answered.
+ *
+ * Two lanes never hold the same shard. A command that cannot go yet holds back the later ones of
+ * its shards and of its author, so that everybody's commands are applied in the order in which they
+ * came. With several lanes the shards are dealt out to them, or else the first batch would take
+ * them all; a command that touches shards of two lanes goes through the first one, once nobody
+ * holds them. */
+#include "actors/writer.h"
+#include "actors/message.h"
+#include "actors/writer_batch.h"
+#include "actors/writer_locate.h"
+
+#include <stdlib.h>
+
+#define INBOX_LIMIT 256
+#define MAX_LANES 8
+#define MAX_TOKENS_A_BATCH 100
+#define LOCK_WAIT_US INT64_C(2000000)
+#define REPLY_TIMEOUT_US INT64_C(10000000)
+#define FLUSH_BYTES (64 * 1024)
+
+static const char lane_options[] =
+    "-c synchronous_commit=on -c idle_in_transaction_session_timeout=1500 -c "
+    "statement_timeout=30000"
+    /* Every statement finds its rows by key; whatever the planner thinks of arrays of unknown
+       length. */
+    " -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off -c jit=off -c "
+    "plan_cache_mode=force_generic_plan";
+
+/* Ends whoever has held one of these shards for longer than any batch takes: a frozen process. */
+static const pg_stmt_t end_holders = {
+    "SELECT count(pg_terminate_backend(l.pid)) FROM pg_locks l JOIN pg_stat_activity a ON a.pid = "
+    "l.pid"
+    " WHERE l.locktype = 'advisory' AND l.granted AND l.classid = 7461 AND l.objid = "
+    "ANY($1::integer[]::oid[])"
+    " AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    " AND l.pid <> ALL($2::integer[]) AND a.xact_start < now() - interval '2 seconds'"};
+
+typedef struct {
+    batch_t batch;
+    port_t *port; /* made when first needed */
+} return_t;
+
+struct writer {
+    network_t *network;
+    actor_t *actor;
+    lane_t lanes[MAX_LANES];
+    unsigned n_lanes;
+    pending_list_t queue;
+    locator_t locator;
+    pg_t *warden;
+    pg_loop_t warden_loop;
+    int64_t warden_mono_us;
+    return_t returns[ADDRESS_COUNT];
+    log_once_t away;
+    metric_t *commands_total;
+    metric_t *refused_total;
+    metric_t *batch_size;
+    metric_t *ended_total;
+};
+
+/* --- answering --- */
+
+static void flush_returns(writer_t *self)
+{
+    for (uint32_t address = 0; address < ADDRESS_COUNT; address++) {
+        return_t *ret = &self->returns[address];
+        if (ret->batch.n_items == 0)
+            continue;
+        message_t message;
+        batch_finish(&ret->batch, &message);
+        if (ret->port == NULL)
+            ret->port = network_port(self->network, address);
+        /* The asker bounds what it has under way below the port's limit, so this fails only if it
+         * is gone. */
+        if (ret->port == NULL)
+            message_fini(&message);
+        else if (port_send(ret->port, &message) != ERR_OK)
+            log_line(LOG_ERROR, "writer", "results could not be delivered", "to=%u",
+                     (unsigned)address);
+    }
+}
+
+/* Queues the result of a command and gives the command's memory back. */
+static void answer(writer_t *self, pending_t *pending)
+{
+    uint32_t address = pending->command.reply_to;
+    metric_add(self->commands_total, 1);
+    if (pending->outcome.problem.err != ERR_OK)
+        metric_add(self->refused_total, 1);
+    if (address < ADDRESS_COUNT) {
+        return_t *ret = &self->returns[address];
+        result_t result = {pending->command.tag, pending->command.id, pending->command.op,
+                           pending->outcome};
+        /* It was not applied "before": we only did not know that it was. */
+        if (pending->is_uncertain)
+            result.outcome.is_replay = false;
+        batch_begin(&ret->batch, MESSAGE_RESULTS);
+        result_encode(&result, &ret->batch.buf);
+        ret->batch.n_items++;
+        if (ret->batch.buf.n_bytes >= FLUSH_BYTES)
+            flush_returns(self);
+    }
+    pending_destroy(pending);
+}
+
+static void refuse(writer_t *self, pending_t *pending, err_t err, const char *detail)
+{
+    memset(&pending->outcome, 0, sizeof pending->outcome);
+    pending->outcome.problem.err = err;
+    pending->outcome.problem.detail = detail == NULL ? slice_none() : slice_str(detail);
+    answer(self, pending);
+}
+
+static void refuse_away(writer_t *self, pending_t *pending)
+{
+    if (pending->is_uncertain)
+        refuse(self, pending, ERR_OUTCOME_UNKNOWN,
+               "The database went away while this was being committed; send it again with the same "
+               "id");
+    else
+        refuse(self, pending, ERR_UNAVAILABLE, NULL);
+}
+
+/* --- the queue --- */
+
+static void find_shards(pending_t *pending)
+{
+    command_refs(&pending->command, &pending->refs);
+    pending->shards = pending->n_moves >= 3 ? SHARDS_ALL : command_shards(&pending->refs);
+}
+
+static void enqueue(writer_t *self, pending_t *pending)
+{
+    find_shards(pending);
+    pending_append(&self->queue, pending);
+}
+
+/* For commands that were taken out already: they came before what is in the queue. */
+static void put_in_front(writer_t *self, pending_list_t *commands)
+{
+    pending_join(commands, &self->queue);
+    self->queue = *commands;
+    *commands = (pending_list_t){0};
+}
+
+static void on_located(void *arg, pending_t *pending)
+{
+    enqueue(arg, pending);
+}
+
+static void on_not_found(void *arg, pending_t *pending)
+{
+    refuse(arg, pending, ERR_NOT_FOUND, APPLY_NO_TASK);
+}
+
+static void take_command(writer_t *self, intake_t *intake, const command_t *command, now_t now)
+{
+    pending_t *pending = calloc(1, sizeof *pending);
+    pending->intake = intake;
+    pending->command = *command;
+    pending->command.list = command_list(command);
+    pending->deadline_mono_us = now.mono_us + self->network->config->outcome_timeout_us;
+    intake->n_users++;
+    if (self->queue.n + locator_n_waiting(&self->locator) >= WRITER_MAX_QUEUE)
+        refuse(self, pending, ERR_OVERLOADED, NULL);
+    else if (!uuid_is_nil(&pending->command.list))
+        enqueue(self, pending);
+    else if (uuid_is_nil(&command->task))
+        refuse(self, pending, ERR_NOT_FOUND, NULL);
+    else
+        locator_find(&self->locator, pending);
+}
+
+static void writer_receive(void *arg, slice_t bytes, now_t now)
+{
+    writer_t *self = arg;
+    mp_reader_t content;
+    uint32_t n = 0;
+    intake_t *intake = calloc(1, sizeof *intake);
+    message_init(&intake->message, bytes);
+    intake->arena = arena_new();
+    intake->n_users = 1;
+    if (message_kind(message_bytes(&intake->message), &content) == MESSAGE_COMMANDS &&
+        batch_open(&content, &n)) {
+        for (uint32_t i = 0; i < n; i++) {
+            command_t command;
+            if (!command_decode(&content, intake->arena, &command)) {
+                log_line(LOG_ERROR, "writer", "a command could not be read", NULL);
+                break;
+            }
+            take_command(self, intake, &command, now);
+        }
+    }
+    if (--intake->n_users == 0) {
+        message_fini(&intake->message);
+        arena_destroy(&intake->arena);
+        free(intake);
+    }
+}
+
+/* --- batches --- */
+
+/* The shards that are dealt to a lane. */
+static shard_set_t dealt(const writer_t *self, unsigned lane)
+{
+    shard_set_t shards = 0;
+    for (unsigned shard = lane; shard < N_SHARDS; shard += self->n_lanes)
+        shards |= (shard_set_t)1 << shard;
+    return shards;
+}
+
+static uint64_t author_bit(const pending_t *pending)
+{
+    return (uint64_t)1 << (uuid_hash(&pending->command.author) >> 7 & 63);
+}
+
+static bool may_go(const writer_t *self, unsigned lane, const pending_t *p, shard_set_t held)
+{
+    if (p->shards & held)
+        return false;
+    if (self->n_lanes == 1 || (p->shards & ~dealt(self, lane)) == 0)
+        return true;
+    if (lane != 0)
+        return false;
+    for (unsigned other = 1; other < self->n_lanes; other++) {
+        if ((p->shards & ~dealt(self, other)) == 0)
+            return false;
+    }
+    return true;
+}
+
+/* Moves the commands that the lane may run now from the queue into `batch`. */
+static void gather(writer_t *self, unsigned lane, pending_list_t *batch)
+{
+    shard_set_t held = 0;
+    uint64_t authors = 0;
+    for (unsigned other = 0; other < self->n_lanes; other++) {
+        held |= self->lanes[other].shards;
+        for (const pending_t *p = self->lanes[other].batch.first; p != NULL; p = p->next)
+            authors |= author_bit(p);
+    }
+    pending_list_t rest = {0};
+    size_t n_tokens = 0;
+    for (pending_t *p; (p = pending_pop(&self->queue)) != NULL;) {
+        bool fits = batch->n < WRITER_MAX_BATCH && !(p->is_alone && batch->n > 0) &&
+                    !(batch->n > 0 && batch->first->is_alone) && n_tokens < MAX_TOKENS_A_BATCH;
+        if (fits && !(authors & author_bit(p)) && may_go(self, lane, p, held)) {
+            n_tokens += p->command.op == OP_TOKEN_CREATE;
+            pending_append(batch, p);
+            continue;
+        }
+        held |= p->shards;
+        authors |= author_bit(p);
+        pending_append(&rest, p);
+        if (batch->n >= WRITER_MAX_BATCH)
+            break;
+    }
+    pending_join(&rest, &self->queue);
+    self->queue = rest;
+}
+
+static void start_batches(writer_t *self, now_t now)
+{
+    for (unsigned i = 0; i < self->n_lanes && self->queue.n > 0; i++) {
+        lane_t *lane = &self->lanes[i];
+        if (lane->state != LANE_IDLE || !pg_is_ready(lane->pg))
+            continue;
+        pending_list_t batch = {0};
+        gather(self, i, &batch);
+        if (batch.n == 0)
+            continue;
+        metric_observe(self->batch_size, (int64_t)batch.n);
+        lane_start(lane, &batch, now);
+    }
+}
+
+static void answer_batch(writer_t *self, lane_t *lane)
+{
+    bool has_events = state_n_events(lane->loaded) > 0;
+    shard_set_t shards = lane->shards;
+    pending_list_t later = {0};
+    for (pending_t *p; (p = pending_pop(&lane->batch)) != NULL;) {
+        if (p->has_moved) {
+            p->has_moved = false;
+            find_shards(p);
+            pending_append(&later, p);
+            continue;
+        }
+        locator_learn(&self->locator, &p->outcome, &p->command);
+        answer(self, p);
+    }
+    put_in_front(self, &later);
+    flush_returns(self);
+    if (has_events)
+        network_log_grew(self->network, shards);
+}
+
+/* What a constraint says to the author of the command that broke it. */
+static void refuse_poison(writer_t *self, const lane_t *lane, pending_t *p)
+{
+    if (strcmp(lane->constraint, "account_email") == 0) {
+        refuse(self, p, ERR_EXISTS, "There is an account with this e-mail address");
+    } else if (strcmp(lane->constraint, "task_pkey") == 0 ||
+               strcmp(lane->constraint, "stream_pkey") == 0 ||
+               strcmp(lane->constraint, "task_occurrence") == 0) {
+        refuse(self, p, ERR_EXISTS, NULL);
+    } else if (strcmp(lane->constraint, "event_command") == 0) {
+        refuse(self, p, ERR_CONFLICT, "Another command with this id is being applied");
+    } else {
+        log_line(LOG_ERROR, "writer", "the database refused a command", "op=%s constraint=%s",
+                 op_name(p->command.op), lane->constraint);
+        refuse(self, p, ERR_INTERNAL, NULL);
+    }
+}
+
+/* One bad command must not spoil the others: they run again one by one, and the bad one is refused.
+ */
+static void isolate(writer_t *self, lane_t *lane, now_t now)
+{
+    bool is_single = lane->batch.n == 1;
+    pending_list_t again = {0};
+    for (pending_t *p; (p = pending_pop(&lane->batch)) != NULL;) {
+        if (now.mono_us >= p->deadline_mono_us || (is_single && lane->state == LANE_GIVEN_UP))
+            refuse_away(self, p);
+        else if (is_single)
+            refuse_poison(self, lane, p);
+        else {
+            p->is_alone = true;
+            pending_append(&again, p);
+        }
+    }
+    put_in_front(self, &again);
+    flush_returns(self);
+}
+
+static void settle_lane(writer_t *self, lane_t *lane, now_t now)
+{
+    switch (lane->state) {
+    case LANE_COMMITTED:
+        answer_batch(self, lane);
+        lane_finish(lane);
+        break;
+    case LANE_REJECTED:
+    case LANE_GIVEN_UP:
+        isolate(self, lane, now);
+        lane_finish(lane);
+        break;
+    case LANE_IDLE:
+    case LANE_LOADING:
+    case LANE_STORING:
+    case LANE_ROLLING_BACK:
+    case LANE_BACKING_OFF:
+        break;
+    }
+}
+
+/* --- the database away, and who is frozen --- */
+
+static void expire_queue(writer_t *self, now_t now)
+{
+    while (self->queue.first != NULL && now.mono_us >= self->queue.first->deadline_mono_us)
+        refuse_away(self, pending_pop(&self->queue));
+    for (pending_t *p; (p = locator_expired(&self->locator, now)) != NULL;)
+        refuse_away(self, p);
+}
+
+static void note_readiness(writer_t *self)
+{
+    for (unsigned i = 0; i < self->n_lanes; i++) {
+        if (pg_is_connected(self->lanes[i].pg)) {
+            network_set_ready(self->network, true, "");
+            if (log_clear(&self->away))
+                log_line(LOG_INFO, "writer", "the database is there", NULL);
+            return;
+        }
+    }
+    network_set_ready(self->network, false, pg_trouble(self->lanes[0].pg));
+    bool is_connecting =
+        pg_session(self->lanes[0].pg) == 0 && pg_trouble(self->lanes[0].pg)[0] == '\0';
+    if (!is_connecting && log_once(&self->away))
+        log_line(LOG_WARN, "writer", "the database is away", "why=\"%s\"",
+                 pg_trouble(self->lanes[0].pg));
+}
+
+static void on_holders_ended(void *arg, pg_fate_t fate, const pg_result_t *result)
+{
+    writer_t *self = arg;
+    if (fate != PG_OK || pg_rows(result) != 1 || pg_int(result, 0, 0) == 0)
+        return;
+    metric_add(self->ended_total, pg_int(result, 0, 0));
+    log_line(LOG_WARN, "writer", "ended sessions that held shards and did not go on", "sessions=%d",
+             (int)pg_int(result, 0, 0));
+}
+
+static void watch_locks(writer_t *self, now_t now)
+{
+    if (now.mono_us - self->warden_mono_us < LOCK_WAIT_US / 4 || !pg_is_ready(self->warden) ||
+        pg_in_flight(self->warden) > 0)
+        return;
+    pg_params_t params = {0};
+    shard_set_t shards = 0;
+    for (unsigned i = 0; i < self->n_lanes; i++) {
+        const lane_t *lane = &self->lanes[i];
+        if (lane->state == LANE_LOADING && now.mono_us - lane->started_mono_us > LOCK_WAIT_US)
+            shards |= lane->shards;
+    }
+    if (shards == 0)
+        return;
+    self->warden_mono_us = now.mono_us;
+    pg_array_begin(&params, PG_I32);
+    for (int shard = 0; shard < N_SHARDS; shard++) {
+        if (shards >> shard & 1)
+            pg_array_i32(&params, shard);
+    }
+    pg_array_end(&params);
+    pg_array_begin(&params, PG_I32);
+    for (unsigned i = 0; i < self->n_lanes; i++)
+        pg_array_i32(&params, pg_backend_pid(self->lanes[i].pg));
+    pg_array_end(&params);
+    if (pg_query(self->warden, &end_holders, &params, on_holders_ended, self) == ERR_OK)
+        (void)pg_sync(self->warden);
+    pg_params_fini(&params);
+}
+
+/* --- the actor --- */
+
+static int64_t shorter(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static int64_t writer_due(void *arg, now_t now)
+{
+    writer_t *self = arg;
+    int64_t sleep_us = INT64_C(250000);
+    for (unsigned i = 0; i < self->n_lanes; i++) {
+        lane_t *lane = &self->lanes[i];
+        sleep_us = shorter(sleep_us, pg_loop_turn(&lane->loop, now));
+        lane_turn(lane, now);
+        settle_lane(self, lane, now);
+        if (lane->state == LANE_BACKING_OFF)
+            sleep_us = shorter(sleep_us, INT64_C(20000));
+    }
+    watch_locks(self, now);
+    locator_turn(&self->locator);
+    sleep_us = shorter(sleep_us, pg_loop_turn(&self->warden_loop, now));
+    expire_queue(self, now);
+    start_batches(self, now);
+    flush_returns(self);
+    note_readiness(self);
+    /* What was queued just now is sent before we wait. */
+    for (unsigned i = 0; i < self->n_lanes; i++)
+        sleep_us = shorter(sleep_us, pg_loop_turn(&self->lanes[i].loop, now));
+    actor_note(self->actor, "queue", (int64_t)self->queue.n);
+    actor_note(self->actor, "queue_limit", WRITER_MAX_QUEUE);
+    return sleep_us;
+}
+
+static bool writer_drain(void *arg, now_t now)
+{
+    writer_t *self = arg;
+    (void)now;
+    if (self->queue.n > 0 || locator_n_waiting(&self->locator) > 0)
+        return false;
+    for (unsigned i = 0; i < self->n_lanes; i++) {
+        if (self->lanes[i].state != LANE_IDLE)
+            return false;
+    }
+    return true;
+}
+
+static void open_lane(writer_t *self, lane_t *lane)
+{
+    const pg_options_t options = {.url = self->network->config->database_url,
+                                  .who = "taskwire writer",
+                                  .options = lane_options,
+                                  .reply_timeout_us = REPLY_TIMEOUT_US};
+    lane->pg = pg_new(&options);
+    lane->arena = arena_new();
+    pg_loop_init(&lane->loop, self->actor, lane->pg);
+    lane->load_seconds =
+        metrics_duration(self->network->metrics, "taskwire_writer_load_seconds", NULL,
+                         "Time to lock the shards and read what a batch needs");
+    lane->commit_seconds =
+        metrics_duration(self->network->metrics, "taskwire_writer_commit_seconds", NULL,
+                         "Time of a batch from its start to its commit");
+}
+
+static err_t writer_open(void *arg, actor_t *actor)
+{
+    writer_t *self = arg;
+    (void)actor;
+    metrics_t *metrics = self->network->metrics;
+    self->commands_total =
+        metrics_counter(metrics, "taskwire_commands_total", NULL, "Commands answered");
+    self->refused_total =
+        metrics_counter(metrics, "taskwire_commands_refused_total", NULL, "Commands refused");
+    self->batch_size =
+        metrics_size(metrics, "taskwire_writer_batch_commands", NULL, "Commands in a batch");
+    self->ended_total =
+        metrics_counter(metrics, "taskwire_writer_sessions_ended_total", NULL,
+                        "Sessions of frozen processes that were ended for holding shards");
+    self->n_lanes = (unsigned)self->network->config->writer_connections;
+    for (unsigned i = 0; i < self->n_lanes; i++)
+        open_lane(self, &self->lanes[i]);
+    const pg_options_t options = {.url = self->network->config->database_url,
+                                  .who = "taskwire writer's warden",
+                                  .options = "-c statement_timeout=5000",
+                                  .reply_timeout_us = REPLY_TIMEOUT_US};
+    self->warden = pg_new(&options);
+    pg_loop_init(&self->warden_loop, self->actor, self->warden);
+    locator_init(&self->locator, self->warden, on_located, on_not_found, self);
+    return ERR_OK;
+}
+
+static void writer_close(void *arg)
+{
+    writer_t *self = arg;
+    for (unsigned i = 0; i < self->n_lanes; i++) {
+        lane_t *lane = &self->lanes[i];
+        pg_loop_fini(&lane->loop);
+        pg_destroy(&lane->pg);
+        for (pending_t *p; (p = pending_pop(&lane->batch)) != NULL;)
+            refuse_away(self, p);
+        arena_destroy(&lane->arena);
+        pg_params_fini(&lane->params);
+    }
+    pg_loop_fini(&self->warden_loop);
+    pg_destroy(&self->warden);
+    for (pending_t *p; (p = pending_pop(&self->queue)) != NULL;)
+        refuse_away(self, p);
+    locator_fini(&self->locator);
+    flush_returns(self);
+    for (uint32_t address = 0; address < ADDRESS_COUNT; address++) {
+        port_destroy(&self->returns[address].port);
+        batch_fini(&self->returns[address].batch);
+    }
+}
+
+static const actor_ops_t writer_ops = {
+    .name = "writer",
+    .open = writer_open,
+    .receive = writer_receive,
+    .due = writer_due,
+    .drain = writer_drain,
+    .close = writer_close,
+};
+
+writer_t *writer_new(network_t *network)
+{
+    writer_t *self = calloc(1, sizeof *self);
+    self->network = network;
+    self->actor = actor_new(&writer_ops, self, network->post, "writer", INBOX_LIMIT);
+    network->actors[ADDRESS_WRITER] = self->actor;
+    return self;
+}
+
+actor_t *writer_actor(writer_t *self)
+{
+    return self->actor;
+}
+
+void writer_destroy(writer_t **self_p)
+{
+    if (*self_p == NULL)
+        return;
+    actor_destroy(&(*self_p)->actor);
+    free(*self_p);
+    *self_p = NULL;
+}

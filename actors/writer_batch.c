@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A batch's way through its transaction. Two round trips: locks and reads in the first, writes and
+ * COMMIT in the second. The locks come before anything that draws a transaction id or an event id,
+ * so that within a shard the order of ids is the order in which transactions become visible.
+ *
+ * A connection that breaks after COMMIT was sent leaves the outcome open. The batch is then simply
+ * run again: taking the same locks waits for the end of the old transaction, and a command that it
+ * had committed is found by its id and answered as the repeat that it is. */
+#include "actors/writer_batch.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define TRIES 3
+#define BACK_OFF_US INT64_C(50000)
+
+static const pg_stmt_t begin = {"BEGIN ISOLATION LEVEL READ COMMITTED"};
+static const pg_stmt_t commit = {"COMMIT"};
+static const pg_stmt_t rollback = {"ROLLBACK"};
+/* Ascending, in the order of the array: no two batches can wait for each other. 7461 names our
+ * locks among others. */
+static const pg_stmt_t lock_shards = {
+    "SELECT count(pg_advisory_xact_lock(7461, shard)) FROM unnest($1::integer[]) AS k(shard)"};
+
+/* --- pending commands --- */
+
+void pending_append(pending_list_t *list, pending_t *pending)
+{
+    pending->next = NULL;
+    if (list->end == NULL)
+        list->end = &list->first;
+    *list->end = pending;
+    list->end = &pending->next;
+    list->n++;
+}
+
+pending_t *pending_pop(pending_list_t *list)
+{
+    pending_t *pending = list->first;
+    if (pending == NULL)
+        return NULL;
+    list->first = pending->next;
+    if (list->first == NULL)
+        list->end = NULL;
+    pending->next = NULL;
+    list->n--;
+    return pending;
+}
+
+void pending_join(pending_list_t *front, pending_list_t *back)
+{
+    if (back->n == 0)
+        return;
+    if (front->n == 0) {
+        *front = *back;
+    } else {
+        *front->end = back->first;
+        front->end = back->end;
+        front->n += back->n;
+    }
+    *back = (pending_list_t){0};
+}
+
+void pending_destroy(pending_t *pending)
+{
+    intake_t *intake = pending->intake;
+    if (--intake->n_users == 0) {
+        message_fini(&intake->message);
+        arena_destroy(&intake->arena);
+        free(intake);
+    }
+    free(pending);
+}
+
+/* --- the transaction --- */
+
+bool lane_note_fate(lane_t *self, pg_fate_t fate, const pg_result_t *result)
+{
+    if (fate == PG_OK)
+        return true;
+    if (fate == PG_SKIPPED || self->fate != PG_OK)
+        return false;
+    self->fate = fate;
+    if (result != NULL) {
+        snprintf(self->constraint, sizeof self->constraint, "%s", pg_constraint(result));
+        log_line(LOG_DEBUG, "writer", "statement failed",
+                 "sqlstate=%s constraint=%s message=\"%s\"", pg_sqlstate(result), self->constraint,
+                 pg_message(result));
+    }
+    return false;
+}
+
+static void on_step(void *arg, pg_fate_t fate, const pg_result_t *result)
+{
+    lane_note_fate(arg, fate, result);
+}
+
+static void back_off(lane_t *self)
+{
+    self->state = LANE_BACKING_OFF;
+    self->retry_mono_us = self->started_mono_us + BACK_OFF_US;
+}
+
+/* What is to be done about the failure, now that no transaction is open any more. */
+static void decide(lane_t *self)
+{
+    if (self->fate == PG_REJECTED)
+        self->state = LANE_REJECTED;
+    else if (self->fate == PG_RETRY && ++self->n_tries >= TRIES)
+        self->state = LANE_GIVEN_UP;
+    else
+        back_off(self);
+}
+
+static void on_rolled_back(void *arg, pg_fate_t fate, const pg_result_t *result)
+{
+    lane_t *self = arg;
+    (void)result;
+    if (fate == PG_LOST)
+        self->fate = PG_LOST;
+    decide(self);
+}
+
+static void fail(lane_t *self)
+{
+    if (self->fate == PG_LOST) {
+        decide(self);
+        return;
+    }
+    self->state = LANE_ROLLING_BACK;
+    if (pg_query(self->pg, &rollback, NULL, on_rolled_back, self) != ERR_OK ||
+        pg_sync(self->pg) != ERR_OK)
+        decide(self);
+}
+
+static void on_committed(void *arg, pg_fate_t fate, const pg_result_t *result)
+{
+    lane_t *self = arg;
+    if (lane_note_fate(self, fate, result)) {
+        self->state = LANE_COMMITTED;
+        metric_observe(self->commit_seconds, clock_now().mono_us - self->started_mono_us);
+        return;
+    }
+    /* Anything but a broken connection tells for certain that nothing was committed. */
+    bool is_uncertain = self->fate == PG_LOST;
+    for (pending_t *p = self->batch.first; p != NULL; p = p->next)
+        p->is_uncertain = p->is_uncertain || is_uncertain;
+    fail(self);
+}
+
+/* A task that had moved before the locks were taken is in another list now: the command must be
+ * located anew. */
+static bool has_moved(lane_t *self, pending_t *p)
+{
+    if (!p->is_located)
+        return false;
+    const state_task_t *task = state_task(self->loaded, &p->command.task);
+    return task != NULL && !uuid_eq(&task->task.list, &p->command.list);
+}
+
+static void apply_all(lane_t *self, int64_t now_us)
+{
+    for (pending_t *p = self->batch.first; p != NULL; p = p->next) {
+        p->has_moved = has_moved(self, p);
+        if (p->has_moved) {
+            p->n_moves++;
+            p->command.list = state_task(self->loaded, &p->command.task)->task.list;
+        } else {
+            memset(&p->outcome, 0, sizeof p->outcome);
+            apply(&p->command, self->loaded, now_us, &p->outcome);
+        }
+    }
+}
+
+static void on_loaded(void *arg, pg_fate_t fate, const pg_result_t *result)
+{
+    lane_t *self = arg;
+    lane_note_fate(self, fate, result);
+    if (self->fate == PG_OK && self->loaded == NULL) {
+        log_line(LOG_ERROR, "writer", "the database has no epoch", NULL);
+        self->fate = PG_RETRY;
+    }
+    if (self->fate != PG_OK) {
+        fail(self);
+        return;
+    }
+    now_t now = clock_now();
+    metric_observe(self->load_seconds, now.mono_us - self->started_mono_us);
+    apply_all(self, now.wall_us);
+    self->state = LANE_STORING;
+    if (state_n_events(self->loaded) > 0)
+        lane_queue_store(self);
+    if (pg_query(self->pg, &commit, NULL, on_committed, self) != ERR_OK ||
+        pg_sync(self->pg) != ERR_OK) {
+        self->fate = PG_LOST;
+        fail(self);
+    }
+}
+
+static void put_shards(lane_t *self)
+{
+    pg_params_reset(&self->params);
+    pg_array_begin(&self->params, PG_I32);
+    for (unsigned shard = 0; shard < N_SHARDS; shard++) {
+        if (self->shards >> shard & 1)
+            pg_array_i32(&self->params, (int32_t)shard);
+    }
+    pg_array_end(&self->params);
+}
+
+static void send(lane_t *self, now_t now)
+{
+    arena_reset(self->arena);
+    self->loaded = NULL;
+    self->fate = PG_OK;
+    self->constraint[0] = '\0';
+    self->session = pg_session(self->pg);
+    self->started_mono_us = now.mono_us;
+    self->state = LANE_LOADING;
+    put_shards(self);
+    (void)pg_query(self->pg, &begin, NULL, on_step, self);
+    (void)pg_query(self->pg, &lock_shards, &self->params, on_step, self);
+    lane_queue_load(self, on_loaded);
+    (void)pg_sync(self->pg);
+}
+
+void lane_start(lane_t *self, pending_list_t *commands, now_t now)
+{
+    assert(self->state == LANE_IDLE && self->batch.n == 0);
+    self->batch = *commands;
+    *commands = (pending_list_t){0};
+    self->n_tries = 0;
+    self->shards = 0;
+    for (const pending_t *p = self->batch.first; p != NULL; p = p->next)
+        self->shards |= p->shards;
+    send(self, now);
+}
+
+static bool is_past_deadline(const lane_t *self, now_t now)
+{
+    for (const pending_t *p = self->batch.first; p != NULL; p = p->next) {
+        if (now.mono_us < p->deadline_mono_us)
+            return false;
+    }
+    return true;
+}
+
+void lane_turn(lane_t *self, now_t now)
+{
+    bool is_under_way = self->state == LANE_LOADING || self->state == LANE_STORING ||
+                        self->state == LANE_ROLLING_BACK;
+    if (is_under_way && (pg_session(self->pg) != self->session || !pg_is_connected(self->pg))) {
+        /* It broke while statements were being queued, so that no callback could tell. */
+        self->fate = PG_LOST;
+        decide(self);
+    }
+    if (self->state != LANE_BACKING_OFF)
+        return;
+    if (is_past_deadline(self, now))
+        self->state = LANE_GIVEN_UP;
+    else if (now.mono_us >= self->retry_mono_us && pg_is_ready(self->pg))
+        send(self, now);
+}
+
+void lane_finish(lane_t *self)
+{
+    assert(self->batch.n == 0);
+    self->state = LANE_IDLE;
+    self->shards = 0;
+    self->loaded = NULL;
+    arena_reset(self->arena);
+}

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One batch of commands through one transaction: lock the shards and load, apply, store and commit.
+ * A lane is a connection that carries one batch at a time. The lane knows nothing of queues: it is
+ * given pending commands, and says in its state what became of them. */
+#ifndef TASKWIRE_WRITER_BATCH_H
+#define TASKWIRE_WRITER_BATCH_H
+
+#include "actors/pg_loop.h"
+#include "actors/writer.h"
+#include "schema/apply.h"
+
+/* What several commands of one message share: the bytes that they borrow from. */
+typedef struct {
+    message_t message;
+    arena_t *arena;
+    size_t n_users;
+} intake_t;
+
+/* A command that waits for its result. */
+typedef struct pending {
+    struct pending *next;
+    intake_t *intake;
+    command_t command;
+    command_refs_t refs;
+    shard_set_t shards;
+    int64_t deadline_mono_us;
+    int n_moves; /* how often its task had moved to another list meanwhile */
+    bool has_moved; /* so in this run: not applied, to be queued again */
+    bool is_located; /* the list was found by us, and may be out of date */
+    bool is_alone; /* to be run in a batch of its own */
+    bool is_uncertain; /* its COMMIT was sent and not answered */
+    outcome_t outcome; /* once applied; borrows from the lane's arena */
+} pending_t;
+
+/* A list of pending commands in order. */
+typedef struct {
+    pending_t *first;
+    pending_t **end; /* where the next one goes; NULL while the list is empty */
+    size_t n;
+} pending_list_t;
+
+void pending_append(pending_list_t *list, pending_t *pending);
+pending_t *pending_pop(pending_list_t *list);
+/* Moves all of `back` behind `front`. */
+void pending_join(pending_list_t *front, pending_list_t *back);
+/* Gives the command's memory back. */
+void pending_destroy(pending_t *pending);
+
+typedef enum {
+    LANE_IDLE,
+    LANE_LOADING, /* locks asked for, state being read */
+    LANE_STORING, /* being written, COMMIT sent */
+    LANE_ROLLING_BACK, /* it failed; the transaction is being ended */
+    LANE_BACKING_OFF, /* it failed for a reason that passes; waits, then starts again */
+    LANE_COMMITTED, /* outcomes are true: to be answered */
+    LANE_REJECTED, /* a command of it is poison: to be run one by one, or refused if it is one */
+    LANE_GIVEN_UP, /* three times failed, or past its deadline: as REJECTED, for the reason `fate`
+                    */
+} lane_state_t;
+
+typedef struct {
+    pg_t *pg;
+    pg_loop_t loop;
+    lane_state_t state;
+    pending_list_t batch;
+    shard_set_t shards;
+    arena_t *arena;
+    state_t *loaded;
+    char epoch[EPOCH_CHARS];
+    bool has_epoch;
+    pg_params_t params;
+    pg_done_f *on_loaded;
+    pg_fate_t fate; /* of the first statement that failed */
+    char constraint[64]; /* that it violated, or "" */
+    int n_tries;
+    int64_t session; /* of pg, when the batch was sent */
+    int64_t started_mono_us; /* of this try */
+    int64_t retry_mono_us;
+    metric_t *load_seconds;
+    metric_t *commit_seconds;
+} lane_t;
+
+/* Starts a batch (the lane is idle, the connection ready): takes the commands over. */
+void lane_start(lane_t *self, pending_list_t *commands, now_t now);
+/* Moves on what waits for the connection or for time. */
+void lane_turn(lane_t *self, now_t now);
+/* Notes the first failure of a group; true if this statement succeeded. */
+bool lane_note_fate(lane_t *self, pg_fate_t fate, const pg_result_t *result);
+/* After it was answered: forgets the batch, is idle. The pending commands have been taken out
+ * before. */
+void lane_finish(lane_t *self);
+
+/* --- writer_load.c --- */
+
+/* Queues the statements that read what the batch needs; `self->loaded` is filled as answers come.
+ * The last one's callback is `done`. */
+void lane_queue_load(lane_t *self, pg_done_f *done);
+
+/* --- writer_store.c --- */
+
+/* Queues the statements that write what apply changed; their failures are noted in the lane. */
+void lane_queue_store(lane_t *self);
+
+#endif

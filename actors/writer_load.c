@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Reading what a batch needs: a constant number of statements whatever its size, by arrays of keys.
+ * Each finds its rows through a primary or unique index. They run under the shard locks, so nothing
+ * they return can change until commit. */
+#include "actors/writer_batch.h"
+
+static const pg_stmt_t select_epoch = {"SELECT epoch FROM log_epoch"};
+static const pg_stmt_t select_streams = {
+    "SELECT id, is_account, head, tail, n_open FROM stream WHERE id = ANY($1::uuid[])"};
+static const pg_stmt_t select_lists = {
+    "SELECT id, rev, title, is_archived, n_owners, created_at, created_by, updated_at, deleted_at"
+    " FROM list WHERE id = ANY($1::uuid[])"};
+static const pg_stmt_t select_members = {
+    "SELECT m.list, m.account, m.role, m.since FROM unnest($1::uuid[], $2::uuid[]) AS k(list, "
+    "account)"
+    " JOIN member m ON m.list = k.list AND m.account = k.account"};
+static const pg_stmt_t select_accounts = {
+    "SELECT id, rev, email, name, time_zone, password_hash, created_at, updated_at"
+    " FROM account WHERE id = ANY($1::uuid[])"};
+static const pg_stmt_t select_tasks = {"SELECT body FROM task WHERE id = ANY($1::uuid[])"};
+static const pg_stmt_t select_tokens = {
+    "SELECT id, account, kind, name, scopes, lists, created_at, expires_at"
+    " FROM token WHERE id = ANY($1::uuid[])"};
+static const pg_stmt_t select_occurrences = {
+    "SELECT t.series, t.occurrence FROM unnest($1::uuid[]) AS k(id)"
+    " JOIN task p ON p.id = k.id"
+    " JOIN task t ON t.series = p.series AND t.occurrence = p.occurrence + 1 AND t.deleted_at IS "
+    "NULL"};
+/* A successor keeps its predecessor's assignee, if that is a member still. */
+static const pg_stmt_t select_assignees = {
+    "SELECT m.list, m.account, m.role, m.since FROM unnest($1::uuid[]) AS k(id)"
+    " JOIN task p ON p.id = k.id JOIN member m ON m.list = p.list AND m.account = p.assignee"};
+static const pg_stmt_t select_seen = {
+    "SELECT e.by, e.command, e.stream, e.rev, e.task, e.type, e.fingerprint"
+    " FROM unnest($1::uuid[], $2::uuid[]) AS k(by, command)"
+    " JOIN event e ON e.by = k.by AND e.command = k.command AND e.is_first"};
+
+static void on_epoch(void *arg, pg_fate_t fate, const pg_result_t *result)
+{
+    lane_t *self = arg;
+    if (!lane_note_fate(self, fate, result) || pg_rows(result) != 1)
+        return;
+    slice_t epoch = pg_bytes(result, 0, 0);
+    if (epoch.n_bytes != EPOCH_CHARS)
+        return;
+    memcpy(self->epoch, epoch.data, EPOCH_CHARS);
+    self->has_epoch = true;
+    self->loaded = state_new(self->arena, self->epoch);
+}
+
+static void on_streams(void *arg, pg_fate_t fate, const pg_result_t *result)
+{
+    lane_t *self = arg;
+    if (!lane_note_fate(self, fate, result) || self->loaded == NULL)
+        return;
+    for (int row = 0; row < pg_rows(result); row++) {
+        stream_t stream = {.id = pg_uuid(result, row, 0),
+                           .is_account = pg_bool(result, row, 1),
+                           .head = pg_int(result, row, 2),
+                           .tail = arena_copy(self->arena, pg_bytes(result, row, 3)),
+                           .n_open = pg_int(result, row, 4)};
+        state_put_stream(self->loaded, &stream);
+    }
+}
+
+static void on_lists(void *arg, pg_fate_t fate, const pg_result_t *result)
+{
+    lane_t *self = arg;
+    if (!lane_note_fate(self, fate, result) || self->loaded == NULL)
+        return;
+    for (int row = 0; row < pg_rows(result); row++) {
+        list_t list = {.id = pg_uuid(result, row, 0),
+                       .rev = pg_int(result, row, 1),
+                       .title = arena_copy(self->arena, pg_bytes(result, row, 2)),
+                       .is_archived = pg_bool(result, row, 3),
+                       .n_owners = pg_int(result, row, 4),
+                       .created_at_us = pg_instant(result, row, 5),
+                       .created_by = pg_uuid(result, row, 6),
+                       .updated_at_us = pg_instant(result, row, 7),
+                       .deleted_at_us = pg_instant(result, row, 8)};
+        state_put_list(self->loaded, &list);
+    }
+}
+
+static void on_members(void *arg, pg_fate_t fate, const pg_result_t *result)
+{
+    lane_t *self = arg;
+    if (!lane_note_fate(self, fate, result) || self->loaded == NULL)
+        return;
+    for (int row = 0; row < pg_rows(result); row++) {
+        member_t member = {.key = {pg_uuid(result, row, 0), pg_uuid(result, row, 1)},
+                           .role = (role_t)pg_int(result, row, 2),
+                           .since_us = pg_instant(result, row, 3)};
+        state_put_member(self->loaded, &member);
+    }
+}
+
+static void on_accounts(void *arg, pg_fate_t fate, const pg_result_t *result)
+{
+    lane_t *self = arg;
+    if (!lane_note_fate(self, fate, result) || self->loaded == NULL)
+        return;
+    for (int row = 0; row < pg_rows(result); row++) {
+        account_t account = {.id = pg_uuid(result, row, 0),
+                             .rev = pg_int(result, row, 1),
+                             .email = arena_copy(self->arena, pg_bytes(result, row, 2)),
+                             .name = arena_copy(self->arena, pg_bytes(result, row, 3)),
+                             .time_zone = arena_copy(self->arena, pg_bytes(result, row, 4)),
+                             .password_hash = arena_copy(self->arena, pg_bytes(result, row, 5)),
+                             .created_at_us = pg_instant(result, row, 6),
+                             .updated_at_us = pg_instant(result, row, 7)};
+        state_put_account(self->loaded, &account);
+    }
+}
+
+static void on_tasks(void *arg, pg_fate_t fate, const pg_result_t *result)
+{
+    lane_t *self = arg;
+    if (!lane_note_fate(self, fate, result) || self->loaded == NULL)
+        return;
+    for (int row = 0; row < pg_rows(result); row++) {
+        task_t task;
+        slice_t body = arena_copy(self->arena, pg_bytes(result, row, 0));
+        if (task_decode(body, self->arena, &task)) {
+            state_put_task(self->loaded, &task, false, false);
+        } else {
+            log_line(LOG_ERROR, "writer", "a stored task cannot be read", NULL);
+        }
+    }
+}
+
+static void on_tokens(void *arg, pg_fate_t fate, const pg_result_t *result)
+{
+    lane_t *self = arg;
+    if (!lane_note_fate(self, fate, result) || self->loaded == NULL)
+        return;
+    for (int row = 0; row < pg_rows(result); row++) {
+        token_t token = {.id = pg_uuid(result, row, 0),
+                         .account = pg_uuid(result, row, 1),
+                         .kind = (token_kind_t)pg_int(result, row, 2),
+                         .name = arena_copy(self->arena, pg_bytes(result, row, 3)),
+                         .scopes = (uint32_t)pg_int(result, row, 4),
+                         .created_at_us = pg_instant(result, row, 6),
+                         .expires_at_us = pg_instant(result, row, 7)};
+        uuid_t *lists = arena_alloc(self->arena, sizeof *lists * LIMIT_TOKEN_LISTS);
+        token.n_lists = (uint32_t)pg_uuid_array(result, row, 5, lists, LIMIT_TOKEN_LISTS);
+        token.lists = lists;
+        state_put_token(self->loaded, &token);
+    }
+}
+
+static void on_occurrences(void *arg, pg_fate_t fate, const pg_result_t *result)
+{
+    lane_t *self = arg;
+    if (!lane_note_fate(self, fate, result) || self->loaded == NULL)
+        return;
+    for (int row = 0; row < pg_rows(result); row++) {
+        uuid_t series = pg_uuid(result, row, 0);
+        state_put_occurrence(self->loaded, &series, pg_int(result, row, 1));
+    }
+}
+
+static void on_seen(void *arg, pg_fate_t fate, const pg_result_t *result)
+{
+    lane_t *self = arg;
+    bool is_usable = lane_note_fate(self, fate, result) && self->loaded != NULL;
+    for (int row = 0; is_usable && row < pg_rows(result); row++) {
+        seen_t seen = {.author = pg_uuid(result, row, 0),
+                       .command = pg_uuid(result, row, 1),
+                       .stream = pg_uuid(result, row, 2),
+                       .rev = pg_int(result, row, 3),
+                       .task = pg_uuid(result, row, 4),
+                       .type = (event_type_t)pg_int(result, row, 5)};
+        slice_t fingerprint = pg_bytes(result, row, 6);
+        if (fingerprint.n_bytes == FINGERPRINT_BYTES)
+            memcpy(seen.fingerprint, fingerprint.data, FINGERPRINT_BYTES);
+        state_put_seen(self->loaded, &seen);
+    }
+    self->on_loaded(self, fate, result);
+}
+
+/* Each of these appends the keys of one kind over the whole batch as one array parameter. */
+
+static void put_streams(const lane_t *self, pg_params_t *params)
+{
+    pg_array_begin(params, PG_UUID);
+    for (const pending_t *p = self->batch.first; p != NULL; p = p->next) {
+        for (uint32_t i = 0; i < p->refs.n_streams; i++)
+            pg_array_uuid(params, &p->refs.streams[i]);
+    }
+    pg_array_end(params);
+}
+
+static size_t put_tasks(const lane_t *self, pg_params_t *params)
+{
+    size_t n = 0;
+    pg_array_begin(params, PG_UUID);
+    for (const pending_t *p = self->batch.first; p != NULL; p = p->next) {
+        for (uint32_t i = 0; i < p->refs.n_tasks; i++, n++)
+            pg_array_uuid(params, &p->refs.tasks[i]);
+    }
+    pg_array_end(params);
+    return n;
+}
+
+static void put_accounts(const lane_t *self, pg_params_t *params)
+{
+    pg_array_begin(params, PG_UUID);
+    for (const pending_t *p = self->batch.first; p != NULL; p = p->next) {
+        for (uint32_t i = 0; i < p->refs.n_accounts; i++)
+            pg_array_uuid(params, &p->refs.accounts[i]);
+    }
+    pg_array_end(params);
+}
+
+static void put_members(const lane_t *self, pg_params_t *params)
+{
+    pg_array_begin(params, PG_UUID);
+    for (const pending_t *p = self->batch.first; p != NULL; p = p->next) {
+        for (uint32_t i = 0; i < p->refs.n_members; i++)
+            pg_array_uuid(params, &p->refs.members[i].list);
+    }
+    pg_array_end(params);
+    pg_array_begin(params, PG_UUID);
+    for (const pending_t *p = self->batch.first; p != NULL; p = p->next) {
+        for (uint32_t i = 0; i < p->refs.n_members; i++)
+            pg_array_uuid(params, &p->refs.members[i].account);
+    }
+    pg_array_end(params);
+}
+
+static size_t put_tokens(const lane_t *self, pg_params_t *params)
+{
+    size_t n = 0;
+    pg_array_begin(params, PG_UUID);
+    for (const pending_t *p = self->batch.first; p != NULL; p = p->next) {
+        if (!uuid_is_nil(&p->refs.token)) {
+            pg_array_uuid(params, &p->refs.token);
+            n++;
+        }
+    }
+    pg_array_end(params);
+    return n;
+}
+
+static size_t put_series(const lane_t *self, pg_params_t *params)
+{
+    size_t n = 0;
+    pg_array_begin(params, PG_UUID);
+    for (const pending_t *p = self->batch.first; p != NULL; p = p->next) {
+        if (!uuid_is_nil(&p->refs.series_of)) {
+            pg_array_uuid(params, &p->refs.series_of);
+            n++;
+        }
+    }
+    pg_array_end(params);
+    return n;
+}
+
+static void put_ids(const lane_t *self, pg_params_t *params)
+{
+    pg_array_begin(params, PG_UUID);
+    for (const pending_t *p = self->batch.first; p != NULL; p = p->next)
+        pg_array_uuid(params, &p->command.author);
+    pg_array_end(params);
+    pg_array_begin(params, PG_UUID);
+    for (const pending_t *p = self->batch.first; p != NULL; p = p->next)
+        pg_array_uuid(params, &p->command.id);
+    pg_array_end(params);
+}
+
+static pg_params_t *fresh(lane_t *self)
+{
+    pg_params_reset(&self->params);
+    return &self->params;
+}
+
+void lane_queue_load(lane_t *self, pg_done_f *done)
+{
+    pg_params_t *params = &self->params;
+    pg_query(self->pg, &select_epoch, NULL, on_epoch, self);
+    put_streams(self, fresh(self));
+    pg_query(self->pg, &select_streams, params, on_streams, self);
+    pg_query(self->pg, &select_lists, params, on_lists, self);
+    put_members(self, fresh(self));
+    pg_query(self->pg, &select_members, params, on_members, self);
+    put_accounts(self, fresh(self));
+    pg_query(self->pg, &select_accounts, params, on_accounts, self);
+    if (put_tasks(self, fresh(self)) > 0)
+        pg_query(self->pg, &select_tasks, params, on_tasks, self);
+    if (put_tokens(self, fresh(self)) > 0)
+        pg_query(self->pg, &select_tokens, params, on_tokens, self);
+    if (put_series(self, fresh(self)) > 0) {
+        pg_query(self->pg, &select_occurrences, params, on_occurrences, self);
+        pg_query(self->pg, &select_assignees, params, on_members, self);
+    }
+    put_ids(self, fresh(self));
+    self->on_loaded = done;
+    pg_query(self->pg, &select_seen, params, on_seen, self);
+}

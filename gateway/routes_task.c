@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One task: reading it is one statement, membership included; each change is one command, whose
+ * result already holds the task as it reads then. A task's path does not name its list: the writer
+ * finds it. */
+#include "gateway/etag.h"
+#include "gateway/http.h"
+#include "gateway/reply.h"
+#include "gateway/routes.h"
+#include "gateway/write.h"
+
+/* --- reading --- */
+
+static const pg_stmt_t select_task = {"SELECT t.body, t.list, t.rev, e.epoch"
+                                      " FROM task t"
+                                      " JOIN member m ON m.list = t.list AND m.account = $2::uuid"
+                                      " JOIN list l ON l.id = t.list AND l.deleted_at IS NULL"
+                                      " CROSS JOIN log_epoch e"
+                                      " WHERE t.id = $1::uuid AND t.deleted_at IS NULL"
+                                      " AND ($3::uuid[] IS NULL OR t.list = ANY($3::uuid[]))"};
+
+static void show_task(call_t *call, const pg_result_t *result)
+{
+    if (pg_rows(result) == 0) {
+        reply_err(call, ERR_NOT_FOUND, "There is no such task, or you may not see it.");
+        return;
+    }
+    slice_t epoch = pg_bytes(result, 0, 3);
+    task_tag_t tag = {pg_uuid(result, 0, 1), call->ids[0], pg_int(result, 0, 2)};
+    history_note(&call->gateway->http->history, epoch);
+    if (!reply_etag(call, etag_of_task((const char *)epoch.data, &tag, call->arena)))
+        reply_mp(call, 200, pg_bytes(result, 0, 0));
+}
+
+void route_task_get(call_t *call)
+{
+    pg_params_t *params = call_params(call);
+    pg_put_uuid(params, &call->ids[0]);
+    pg_put_uuid(params, &call->identity.account);
+    call_put_lists(call, params);
+    call_read(call, &select_task, params, show_task);
+}
+
+/* --- changing --- */
+
+static bool find_id(slice_t body, const char *key, uuid_t *out)
+{
+    slice_t value;
+    if (!mp_map_find(body, key, &value))
+        return false;
+    mp_reader_t reader = mp_reader(value);
+    return mp_get_uuid(&reader, out);
+}
+
+static bool find_rev(slice_t body, int64_t *out)
+{
+    slice_t value;
+    if (!mp_map_find(body, "rev", &value))
+        return false;
+    mp_reader_t reader = mp_reader(value);
+    return mp_get_int(&reader, out);
+}
+
+static void put_etag(call_t *call, slice_t body)
+{
+    const history_t *history = &call->gateway->http->history;
+    task_tag_t tag;
+    if (history->is_known && find_id(body, "id", &tag.task) && find_id(body, "list", &tag.list) &&
+        find_rev(body, &tag.rev))
+        reply_header(call, "ETag", etag_of_task(history->epoch, &tag, call->arena));
+}
+
+/* To who may write but not read: where it went, and at which rev. */
+static void answer_without_task(call_t *call, const outcome_t *outcome, int status)
+{
+    buf_t buf = {0};
+    mp_put_map(&buf, 3);
+    mp_put_cstr(&buf, "id");
+    mp_put_uuid(&buf, &outcome->task);
+    mp_put_cstr(&buf, "list");
+    mp_put_uuid(&buf, &outcome->stream);
+    mp_put_cstr(&buf, "rev");
+    mp_put_int(&buf, outcome->rev);
+    reply_mp(call, status, buf_slice(&buf));
+    buf_fini(&buf);
+}
+
+static void answer(call_t *call, const result_t *result, int status)
+{
+    const outcome_t *outcome = &result->outcome;
+    write_put_headers(call, result);
+    if (outcome->body.data == NULL) {
+        answer_without_task(call, outcome, status);
+        return;
+    }
+    put_etag(call, outcome->body);
+    reply_mp(call, status, outcome->body);
+}
+
+static void on_created(call_t *call, const result_t *result)
+{
+    if (!call_succeeded(call, result))
+        return;
+    write_put_location(call, "/v1/tasks/", &result->outcome.task);
+    answer(call, result, 201);
+}
+
+void route_tasks_post(call_t *call)
+{
+    command_t command;
+    slice_t body;
+    if (!write_begin(call, OP_TASK_CREATE, &command) || !write_read_body(call, true, &body) ||
+        !write_split_id(call, body, &command.task, &command.data))
+        return;
+    command.list = call->ids[0];
+    if (!write_expect_task(call, &command))
+        return;
+    command_fingerprint(&command);
+    call_submit(call, &command, on_created);
+}
+
+static void on_changed(call_t *call, const result_t *result)
+{
+    if (call_succeeded(call, result))
+        answer(call, result, 200);
+}
+
+static void change(call_t *call, op_t op, bool needs_body, bool takes_body)
+{
+    command_t command;
+    if (!write_begin(call, op, &command))
+        return;
+    command.task = call->ids[0];
+    if (!write_expect_task(call, &command) ||
+        (takes_body && !write_read_body(call, needs_body, &command.data)))
+        return;
+    command_fingerprint(&command);
+    call_submit(call, &command, on_changed);
+}
+
+void route_task_patch(call_t *call)
+{
+    change(call, OP_TASK_PATCH, true, true);
+}
+
+void route_task_delete(call_t *call)
+{
+    change(call, OP_TASK_DELETE, false, false);
+}
+
+void route_task_complete(call_t *call)
+{
+    change(call, OP_TASK_COMPLETE, false, true);
+}
+
+void route_task_reopen(call_t *call)
+{
+    change(call, OP_TASK_REOPEN, false, true);
+}

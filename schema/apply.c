@@ -1,0 +1,349 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The way of a command: is it a repeat, who sent it, then its op. Here are the checks and the ways
+ * of changing the state that the ops share; the ops themselves stand in apply_task.c,
+ * apply_series.c, apply_list.c and apply_account.c. What somebody may not see is refused in the
+ * same words as what is not there. */
+#include "schema/apply.h"
+
+#include "schema/apply_op.h"
+
+#define NO_LIST "There is no such list, or you are no member of it."
+
+bool apply_refuse(apply_t *self, err_t err, const char *detail)
+{
+    self->problem->err = err;
+    self->problem->detail = slice_str(detail);
+    return false;
+}
+
+/* --- entering --- */
+
+static bool token_allows(const command_t *command, const uuid_t *list)
+{
+    if (command->is_actor || command->n_lists == 0)
+        return true;
+    for (uint32_t i = 0; i < command->n_lists; i++) {
+        if (uuid_eq(&command->lists[i], list))
+            return true;
+    }
+    return false;
+}
+
+static role_t role_in(apply_t *self, const uuid_t *list, const uuid_t *account)
+{
+    const member_t *member = state_member(self->state, list, account);
+    return member == NULL ? ROLE_NONE : member->role;
+}
+
+/* Whether the author may see this list at all. */
+static bool sees_list(apply_t *self, const uuid_t *id)
+{
+    const list_t *list = state_list(self->state, id);
+    if (list == NULL || list->deleted_at_us != INSTANT_NONE)
+        return false;
+    return self->command->is_actor || (token_allows(self->command, id) &&
+                                       role_in(self, id, &self->command->author) != ROLE_NONE);
+}
+
+static bool find_list(apply_t *self, const char *otherwise)
+{
+    self->list = state_list(self->state, &self->list_id);
+    self->stream = state_stream(self->state, &self->list_id);
+    if (self->stream == NULL || !sees_list(self, &self->list_id))
+        return apply_refuse(self, ERR_NOT_FOUND, otherwise);
+    return true;
+}
+
+static bool find_task(apply_t *self)
+{
+    self->task = state_task(self->state, &self->task_id);
+    if (self->task == NULL || !uuid_eq(&self->task->task.list, &self->list_id) ||
+        self->task->task.deleted_at_us != INSTANT_NONE)
+        return apply_refuse(self, ERR_NOT_FOUND, APPLY_NO_TASK);
+    return true;
+}
+
+bool apply_may_write(apply_t *self)
+{
+    if (self->command->is_actor || (self->command->scopes & SCOPE_WRITE) != 0)
+        return true;
+    return apply_refuse(self, ERR_FORBIDDEN, "This token may not write.");
+}
+
+static bool has_role(apply_t *self, role_t least)
+{
+    if (self->command->is_actor)
+        return true;
+    if (role_in(self, &self->list_id, &self->command->author) >= least)
+        return true;
+    return apply_refuse(self, ERR_FORBIDDEN,
+                        least == ROLE_OWNER ? "Only an owner of this list may do that."
+                                            : "A viewer may not change this list.");
+}
+
+bool apply_enter_list(apply_t *self, role_t least)
+{
+    return find_list(self, NO_LIST) && apply_may_write(self) && has_role(self, least);
+}
+
+bool apply_enter_task(apply_t *self, bool is_there)
+{
+    if (!find_list(self, is_there ? APPLY_NO_TASK : NO_LIST) || (is_there && !find_task(self)))
+        return false;
+    if (!apply_may_write(self) || !has_role(self, ROLE_EDITOR))
+        return false;
+    if (self->list->is_archived)
+        return apply_refuse(self, ERR_CONFLICT, "This list is archived.");
+    return true;
+}
+
+bool apply_is_member(apply_t *self, const uuid_t *account)
+{
+    return role_in(self, &self->list_id, account) != ROLE_NONE;
+}
+
+/* --- the expected revision --- */
+
+bool apply_expect_task(apply_t *self)
+{
+    if (self->command->expect == 0 || self->command->expect == self->task->task.rev)
+        return true;
+    if (apply_may_read(self)) {
+        task_encode(&self->task->task, &self->scratch);
+        self->problem->current = apply_keep(self);
+    }
+    return apply_refuse(self, ERR_PRECONDITION_FAILED, "The task has another revision.");
+}
+
+bool apply_expect_none(apply_t *self)
+{
+    if (self->command->expect == 0)
+        return true;
+    return apply_refuse(self, ERR_INVALID, "This op takes no expected revision.");
+}
+
+/* --- values --- */
+
+bool apply_open_data(apply_t *self)
+{
+    /* What is kept of it must live as long as the state. */
+    slice_t data = arena_copy(self->arena, self->command->data);
+    return data_open(&self->data, data, self->arena, self->problem);
+}
+
+bool apply_close_data(apply_t *self)
+{
+    data_close(&self->data);
+    return apply_is_fine(self);
+}
+
+/* --- changing --- */
+
+slice_t apply_keep(apply_t *self)
+{
+    slice_t kept = arena_copy(self->arena, buf_slice(&self->scratch));
+    buf_reset(&self->scratch);
+    return kept;
+}
+
+slice_t apply_empty_map(void)
+{
+    static const uint8_t empty_map[] = {0x80};
+    return slice_of(empty_map, sizeof empty_map);
+}
+
+void apply_emit(apply_t *self, stream_t *stream, event_t event)
+{
+    event.stream = stream->id;
+    event.rev = apply_next_rev(stream);
+    memcpy(event.epoch, state_epoch(self->state), EPOCH_CHARS);
+    event.command = self->command->id;
+    event.by = self->command->author;
+    event.at_us = self->now_us;
+    event_encode(&event, &self->scratch);
+    state_event_t stored = {.event = event, .is_first = self->first == EVENT_UNKNOWN};
+    stored.body = apply_keep(self);
+    memcpy(stored.fingerprint, self->command->fingerprint, FINGERPRINT_BYTES);
+    state_put_event(self->state, &stored);
+    stream->head = event.rev;
+    stream->is_dirty = true;
+    if (stored.is_first)
+        self->first = event.type;
+}
+
+/* A number of a series is taken by a task that is not deleted. */
+static bool takes_number(const task_t *task)
+{
+    return task != NULL && task->deleted_at_us == INSTANT_NONE && !uuid_is_nil(&task->series);
+}
+
+static void follow_series(state_t *state, const task_t *before, const task_t *after)
+{
+    bool took = takes_number(before);
+    bool takes = takes_number(after);
+    if (took && takes && uuid_eq(&before->series, &after->series) &&
+        before->occurrence == after->occurrence)
+        return;
+    if (took)
+        state_drop_occurrence(state, &before->series, before->occurrence);
+    if (takes)
+        state_put_occurrence(state, &after->series, after->occurrence);
+}
+
+static void follow_stream(stream_t *stream, const task_t *before, const task_t *after)
+{
+    bool was_live = before != NULL && task_is_live(before);
+    stream->n_open += (int64_t)task_is_live(after) - (int64_t)was_live;
+    if (slice_cmp(after->position, stream->tail) > 0)
+        stream->tail = after->position;
+}
+
+static bool shows_all_fields(event_type_t type)
+{
+    return type == EVENT_TASK_CREATED || type == EVENT_TASK_REOPENED ||
+           type == EVENT_TASK_RESTORED || type == EVENT_TASK_MOVED_IN;
+}
+
+static slice_t encode_fields(apply_t *self, const task_t *task, task_fields_t fields)
+{
+    task_encode_fields(task, fields, &self->scratch);
+    return apply_keep(self);
+}
+
+void apply_commit_task(apply_t *self, event_type_t type, task_t *after)
+{
+    const task_t *before = self->task == NULL ? NULL : &self->task->task;
+    task_fields_t changed = before == NULL ? TASK_FIELDS_ALL : task_diff(before, after);
+    event_t event = {.type = changed == 0 ? EVENT_TASK_UPDATED : type, .task = after->id};
+    if (changed != 0) {
+        after->rev = apply_next_rev(self->stream);
+        after->updated_at_us = self->now_us;
+    }
+    event.set =
+        encode_fields(self, after, shows_all_fields(event.type) ? TASK_FIELDS_ALL : changed);
+    event.was = before == NULL ? apply_empty_map() : encode_fields(self, before, changed);
+    task_encode(after, &self->scratch);
+    event.after = apply_keep(self);
+    apply_emit(self, self->stream, event);
+    if (changed != 0) {
+        bool is_new = self->task == NULL || self->task->is_new;
+        follow_series(self->state, before, after);
+        follow_stream(self->stream, before, after);
+        self->task = state_put_task(self->state, after, is_new, true);
+    }
+    apply_answer(self, self->stream, &event.task, event.after);
+}
+
+void apply_answer(apply_t *self, const stream_t *stream, const uuid_t *task, slice_t body)
+{
+    self->out->stream = stream->id;
+    self->out->rev = stream->head;
+    if (task == NULL)
+        return;
+    self->out->task = *task;
+    if (apply_may_read(self))
+        self->out->body = body;
+}
+
+/* --- the way of a command --- */
+
+static bool is_same_request(const command_t *command, const seen_t *seen)
+{
+    static const uint8_t purged[FINGERPRINT_BYTES] = {0};
+    return memcmp(seen->fingerprint, purged, FINGERPRINT_BYTES) == 0 ||
+           memcmp(seen->fingerprint, command->fingerprint, FINGERPRINT_BYTES) == 0;
+}
+
+/* The first answer again, with the task as it reads now to whoever may still read it. */
+static void answer_repeat(apply_t *self, const seen_t *seen)
+{
+    if (!is_same_request(self->command, seen)) {
+        apply_refuse(self, ERR_IDEMPOTENCY_MISMATCH,
+                     "You have used this command id for another request.");
+        return;
+    }
+    self->out->is_replay = true;
+    self->out->stream = seen->stream;
+    self->out->rev = seen->rev;
+    self->out->task = seen->task;
+    const state_task_t *found = state_task(self->state, &seen->task);
+    if (found == NULL || !apply_may_read(self) || !sees_list(self, &found->task.list))
+        return;
+    task_encode(&found->task, &self->scratch);
+    self->out->body = apply_keep(self);
+}
+
+static bool check_sender(apply_t *self)
+{
+    bool is_for_actors = op_from(self->command->op) == OP_FROM_ACTOR;
+    if (is_for_actors == self->command->is_actor)
+        return true;
+    return apply_refuse(self, ERR_FORBIDDEN,
+                        is_for_actors ? "Only taskwire itself does that."
+                                      : "Actors do not do that.");
+}
+
+static const apply_row_t *find_row(const apply_row_t *rows, size_t n_rows, op_t op)
+{
+    for (size_t i = 0; i < n_rows; i++) {
+        if (rows[i].op == op)
+            return &rows[i];
+    }
+    return NULL;
+}
+
+static void run_op(apply_t *self)
+{
+    op_t op = self->command->op;
+    const apply_row_t *row = find_row(apply_task_rows, APPLY_TASK_ROWS, op);
+    if (row == NULL)
+        row = find_row(apply_series_rows, APPLY_SERIES_ROWS, op);
+    if (row == NULL)
+        row = find_row(apply_list_rows, APPLY_LIST_ROWS, op);
+    if (row == NULL)
+        row = find_row(apply_account_rows, APPLY_ACCOUNT_ROWS, op);
+    if (row == NULL)
+        apply_refuse(self, ERR_NOT_IMPLEMENTED, "There is no such op.");
+    else if (check_sender(self))
+        row->run(self);
+}
+
+/* A repeat in the same batch meets the command here, a later one in the log. */
+static void remember(apply_t *self)
+{
+    const command_t *command = self->command;
+    seen_t seen = {
+        .author = command->author,
+        .command = command->id,
+        .stream = self->out->stream,
+        .rev = self->out->rev,
+        .task = self->out->task,
+        .type = self->first,
+    };
+    memcpy(seen.fingerprint, command->fingerprint, FINGERPRINT_BYTES);
+    state_put_seen(self->state, &seen);
+}
+
+void apply(const command_t *command, state_t *state, int64_t now_us, outcome_t *out)
+{
+    *out = (outcome_t){0};
+    apply_t self = {
+        .command = command,
+        .state = state,
+        .arena = state_arena(state),
+        .now_us = now_us,
+        .out = out,
+        .problem = &out->problem,
+        .list_id = command_list(command),
+        .task_id = command_task(command),
+    };
+    const seen_t *seen = state_seen(state, &command->author, &command->id);
+    if (seen != NULL) {
+        answer_repeat(&self, seen);
+    } else {
+        run_op(&self);
+        if (apply_is_fine(&self))
+            remember(&self);
+    }
+    buf_fini(&self.scratch);
+}

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What apply.c and the ops share: the command under way, the checks that come in the same order for
+ * every op, and the few ways in which the state changes. An op first makes its changed copies; from
+ * the first apply_commit_… or apply_emit on nothing may fail any more, so that a refusal has
+ * changed nothing. Only apply*.c include this. */
+#ifndef TASKWIRE_APPLY_OP_H
+#define TASKWIRE_APPLY_OP_H
+
+#include "schema/apply.h"
+#include "schema/data.h"
+
+/* A command under way. */
+typedef struct {
+    const command_t *command;
+    state_t *state;
+    arena_t *arena;
+    int64_t now_us;
+    outcome_t *out;
+    problem_t *problem; /* of the outcome */
+    data_map_t data; /* opened by apply_open_data */
+    buf_t scratch; /* for encoding; empty between calls */
+    uuid_t list_id;
+    uuid_t task_id;
+    stream_t *stream; /* set by the entering checks … */
+    list_t *list;
+    state_task_t *task;
+    event_type_t first; /* … and by the first event */
+} apply_t;
+
+/* An op and what does it. */
+typedef struct {
+    op_t op;
+    void (*run)(apply_t *self);
+} apply_row_t;
+
+#define APPLY_TASK_ROWS 5
+#define APPLY_SERIES_ROWS 2
+#define APPLY_LIST_ROWS 2
+#define APPLY_ACCOUNT_ROWS 4
+
+extern const apply_row_t apply_task_rows[APPLY_TASK_ROWS];
+extern const apply_row_t apply_series_rows[APPLY_SERIES_ROWS];
+extern const apply_row_t apply_list_rows[APPLY_LIST_ROWS];
+extern const apply_row_t apply_account_rows[APPLY_ACCOUNT_ROWS];
+
+/* --- refusing --- */
+
+/* Refuses the command. Always false, so that a check can end with it. */
+bool apply_refuse(apply_t *self, err_t err, const char *detail);
+
+/* Whether no value has been refused so far. */
+static inline bool apply_is_fine(const apply_t *self)
+{
+    return self->problem->err == ERR_OK;
+}
+
+/* --- entering: existence as the author may see it, then role and scope --- */
+
+/* The list of the command, for a member of at least that role. Sets list and stream.
+ * Errors: NOT_FOUND, FORBIDDEN. */
+bool apply_enter_list(apply_t *self, role_t least);
+
+/* The same for work on tasks: an editor, a list that is not archived, and, unless the op makes it,
+ * a task of that list that is not deleted. Sets task as well. Errors: NOT_FOUND, FORBIDDEN,
+ * CONFLICT. */
+bool apply_enter_task(apply_t *self, bool is_there);
+
+/* Whether the token has the scope that writing needs; actors have it. Errors: FORBIDDEN. */
+bool apply_may_write(apply_t *self);
+
+/* Whether the token is restricted to some lists. */
+static inline bool apply_is_restricted(const apply_t *self)
+{
+    return !self->command->is_actor && self->command->n_lists > 0;
+}
+
+/* Whether the outcome may show what the command is about, when it may be entered. */
+static inline bool apply_may_read(const apply_t *self)
+{
+    return self->command->is_actor || (self->command->scopes & SCOPE_READ) != 0;
+}
+
+/* --- the expected revision --- */
+
+/* Whether the task is as the author saw it. Errors: PRECONDITION_FAILED with the task. */
+bool apply_expect_task(apply_t *self);
+
+/* For ops that change nothing which has a revision of its own. Errors: INVALID. */
+bool apply_expect_none(apply_t *self);
+
+/* --- values --- */
+
+/* Opens the command's data. Errors: INVALID. */
+bool apply_open_data(apply_t *self);
+
+/* For ops without data, or at the end of reading. Errors: INVALID, also for what was noted before.
+ */
+bool apply_close_data(apply_t *self);
+
+/* --- changing --- */
+
+/* The rev that the next event of this stream gets. */
+static inline int64_t apply_next_rev(const stream_t *stream)
+{
+    return stream->head + 1;
+}
+
+/* What has been encoded into `scratch`, in the arena; `scratch` is empty again. */
+slice_t apply_keep(apply_t *self);
+
+/* A map without pairs. */
+slice_t apply_empty_map(void);
+
+/* Appends an event to the stream. Of `event` type, task, more, set, was, after and reminder are
+ * used. */
+void apply_emit(apply_t *self, stream_t *stream, event_t event);
+
+/* Stores the task, changed or new, and says so in an event: of all fields where `type` wants them,
+ * else of those that differ from what is there; if none differs, task.updated with an empty `set`,
+ * and the task stays as it is. */
+void apply_commit_task(apply_t *self, event_type_t type, task_t *after);
+
+/* What the command's answer names: the stream with the rev of its last event, and the task, NULL
+ * for none, with its encoding. */
+void apply_answer(apply_t *self, const stream_t *stream, const uuid_t *task, slice_t body);
+
+/* Lays the fields of the command's data over `task`, of which `before` is the stored form, NULL if
+ * it is new. Computed fields follow, but for those that come with a change of status. Notes what is
+ * wrong. */
+void apply_read_task(apply_t *self, const task_t *before, task_t *task);
+
+/* The part of it about time: due date and zone, recurrence, reminders. */
+void apply_read_schedule(apply_t *self, const task_t *before, task_t *task);
+
+/* Whether the account is a member of the command's list now. */
+bool apply_is_member(apply_t *self, const uuid_t *account);
+
+#endif

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the program's own actors do with tasks: the next occurrence of a recurring one, and saying
+ * that a reminder is due. They act on events that may be old by now, or that another process has
+ * acted on already, and may do so twice; so everything that their command assumes about the task is
+ * checked here against the task as it is, and what is out of date is refused with CONFLICT. */
+#include "schema/apply_op.h"
+#include "schema/due.h"
+
+#define MAX_DUE_BYTES 64
+
+/* --- the next occurrence --- */
+
+typedef struct {
+    uuid_t succeeds;
+    int64_t closed_rev;
+    slice_t due;
+} succeed_t;
+
+static bool read_succeed(apply_t *self, succeed_t *out)
+{
+    data_value_t value;
+    *out = (succeed_t){0};
+    if (!apply_open_data(self))
+        return false;
+    if (data_need(&self->data, "succeeds", &value))
+        data_uuid(&value, &out->succeeds);
+    if (data_need(&self->data, "closed_rev", &value))
+        data_int(&value, &out->closed_rev);
+    if (data_need(&self->data, "due", &value))
+        data_str(&value, MAX_DUE_BYTES, &out->due);
+    return apply_close_data(self);
+}
+
+/* Closed by the very event that the actor acts on: a task that was reopened and closed again has
+ * another successor to come, or none. */
+static bool is_still_closed(apply_t *self, const task_t *task, int64_t closed_rev)
+{
+    if (!uuid_eq(&task->list, &self->list_id) || task->deleted_at_us != INSTANT_NONE)
+        return apply_refuse(self, ERR_CONFLICT, "The task before is no longer in this list.");
+    if (task_is_live(task) || task->closed_rev != closed_rev)
+        return apply_refuse(self, ERR_CONFLICT, "The task before was closed by another event.");
+    if (task->rule.data == NULL)
+        return apply_refuse(self, ERR_CONFLICT, "The task before does not recur any more.");
+    return true;
+}
+
+static bool is_free(apply_t *self, const task_t *before)
+{
+    if (state_task(self->state, &self->task_id) == NULL &&
+        !state_has_occurrence(self->state, &before->series, before->occurrence + 1))
+        return true;
+    return apply_refuse(self, ERR_EXISTS, "The next occurrence exists.");
+}
+
+static bool has_room(apply_t *self, const task_t *before, slice_t text, due_t *due)
+{
+    if (!due_resolve(text, before->time_zone, self->arena, due)) {
+        data_value_t value;
+        data_get(&self->data, "due", &value);
+        data_refuse(&value, "this must be a date, a local time or an instant");
+        return false;
+    }
+    if (due_is_in_rule(due, before->rule, before->occurrence + 1, self->arena))
+        return true;
+    return apply_refuse(self, ERR_CONFLICT, "The rule ends before that occurrence.");
+}
+
+/* Those with an instant of their own were for the former occurrence. */
+static void inherit_reminders(const task_t *before, task_t *task)
+{
+    task->n_reminders = 0;
+    for (uint32_t i = 0; i < before->n_reminders; i++) {
+        reminder_t reminder = before->reminders[i];
+        if (reminder.before.data == NULL)
+            continue;
+        reminder.id = uuid_derive(&task->id, slice_of(reminder.id.bytes, UUID_BYTES));
+        task->reminders[task->n_reminders++] = reminder;
+    }
+}
+
+static task_t next_occurrence(apply_t *self, const task_t *before, const due_t *due)
+{
+    task_t task = *before;
+    task.id = self->task_id;
+    task.status = STATUS_OPEN;
+    task.due = due->text;
+    task.due_kind = due->kind;
+    task.due_at_us = due->at_us;
+    task.occurrence = before->occurrence + 1;
+    if (!apply_is_member(self, &before->assignee))
+        task.assignee = UUID_NIL;
+    task.created_at_us = self->now_us;
+    task.completed_at_us = INSTANT_NONE;
+    task.closed_rev = 0;
+    inherit_reminders(before, &task);
+    return task;
+}
+
+/* A list that was archived meanwhile gets its successor all the same: nobody would make it later.
+ */
+static void succeed_task(apply_t *self)
+{
+    succeed_t asked;
+    due_t due;
+    if (!apply_enter_list(self, ROLE_NONE) || !apply_expect_none(self) ||
+        !read_succeed(self, &asked))
+        return;
+    if (uuid_is_nil(&self->task_id)) {
+        apply_refuse(self, ERR_INVALID, "The next occurrence needs an id.");
+        return;
+    }
+    const state_task_t *found = state_task(self->state, &asked.succeeds);
+    if (found == NULL) {
+        apply_refuse(self, ERR_CONFLICT, "The task before is not there.");
+        return;
+    }
+    const task_t *before = &found->task;
+    if (!is_still_closed(self, before, asked.closed_rev) || !is_free(self, before) ||
+        !has_room(self, before, asked.due, &due))
+        return;
+    task_t task = next_occurrence(self, before, &due);
+    apply_commit_task(self, EVENT_TASK_CREATED, &task);
+}
+
+/* --- a reminder is due --- */
+
+static const reminder_t *find_reminder(const task_t *task, const uuid_t *id)
+{
+    for (uint32_t i = 0; i < task->n_reminders; i++) {
+        if (uuid_eq(&task->reminders[i].id, id))
+            return &task->reminders[i];
+    }
+    return NULL;
+}
+
+/* Neither early, nor for a task or at an instant that it no longer has. */
+static bool is_due(apply_t *self, const task_t *task, const reminder_t *reminder, int64_t at_us)
+{
+    if (self->list->is_archived)
+        return apply_refuse(self, ERR_CONFLICT, "This list is archived.");
+    if (!task_is_live(task))
+        return apply_refuse(self, ERR_CONFLICT, "The task is closed.");
+    if (reminder == NULL || task_reminder_at(task, reminder) != at_us)
+        return apply_refuse(self, ERR_CONFLICT, "The task has no such reminder at that instant.");
+    if (self->now_us < at_us)
+        return apply_refuse(self, ERR_CONFLICT, "The reminder is not due yet.");
+    return true;
+}
+
+static void put_whom(buf_t *out, const reminder_t *reminder)
+{
+    switch (reminder->whom) {
+    case FOR_ACCOUNT:
+        mp_put_uuid(out, &reminder->account);
+        break;
+    case FOR_ASSIGNEE:
+        mp_put_cstr(out, "assignee");
+        break;
+    case FOR_ALL:
+        mp_put_cstr(out, "all");
+        break;
+    }
+}
+
+static slice_t encode_reminder(apply_t *self, const reminder_t *reminder, int64_t at_us)
+{
+    mp_put_map(&self->scratch, 3);
+    mp_put_cstr(&self->scratch, "id");
+    mp_put_uuid(&self->scratch, &reminder->id);
+    mp_put_cstr(&self->scratch, "at");
+    mp_put_instant(&self->scratch, at_us);
+    mp_put_cstr(&self->scratch, "for");
+    put_whom(&self->scratch, reminder);
+    return apply_keep(self);
+}
+
+static bool read_remind(apply_t *self, uuid_t *id, int64_t *at_us)
+{
+    data_value_t value;
+    if (!apply_open_data(self))
+        return false;
+    if (data_need(&self->data, "reminder", &value))
+        data_uuid(&value, id);
+    if (data_need(&self->data, "at", &value))
+        data_instant(&value, at_us);
+    return apply_close_data(self);
+}
+
+/* The task stays as it is, its rev too: that a reminder fired is no change of it. */
+static void commit_reminder(apply_t *self, const task_t *task, const reminder_t *reminder,
+                            int64_t at_us)
+{
+    event_t event = {.type = EVENT_REMINDER_DUE, .task = task->id};
+    event.set = apply_empty_map();
+    event.was = apply_empty_map();
+    task_encode(task, &self->scratch);
+    event.after = apply_keep(self);
+    event.reminder = encode_reminder(self, reminder, at_us);
+    apply_emit(self, self->stream, event);
+    apply_answer(self, self->stream, &task->id, event.after);
+}
+
+static void remind(apply_t *self)
+{
+    uuid_t id = UUID_NIL;
+    int64_t at_us = INSTANT_NONE;
+    if (!apply_enter_list(self, ROLE_NONE))
+        return;
+    const state_task_t *found = state_task(self->state, &self->task_id);
+    if (found == NULL || !uuid_eq(&found->task.list, &self->list_id)) {
+        apply_refuse(self, ERR_NOT_FOUND, "There is no such task in this list.");
+        return;
+    }
+    if (!apply_expect_none(self) || !read_remind(self, &id, &at_us))
+        return;
+    const reminder_t *reminder = find_reminder(&found->task, &id);
+    if (is_due(self, &found->task, reminder, at_us))
+        commit_reminder(self, &found->task, reminder, at_us);
+}
+
+const apply_row_t apply_series_rows[APPLY_SERIES_ROWS] = {
+    {OP_TASK_SUCCEED, succeed_task},
+    {OP_TASK_REMIND, remind},
+};

@@ -1,0 +1,331 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The state is a handful of tables in one arena. A table keeps its values one by one, so that a
+ * pointer to one stays valid while the table grows, in the order in which they came, which is the
+ * order in which the writer stores them; beside them lies an open-addressing index over their keys.
+ * A key is a pair of ids; where one is enough the second is nil. Nothing is ever taken out. */
+#include "schema/state.h"
+
+#include <assert.h>
+
+#define MIN_SLOTS 16
+
+typedef struct {
+    uuid_t first;
+    uuid_t second;
+} table_key_t;
+
+typedef struct {
+    table_key_t key;
+    void *value;
+} entry_t;
+
+typedef struct {
+    entry_t *entries;
+    size_t n_entries;
+    uint32_t *slots; /* the number of an entry, from 1; 0: free */
+    size_t n_slots; /* a power of two, at least twice the entries; 0: none yet */
+} table_t;
+
+/* Whether an occurrence exists. */
+typedef struct {
+    bool is_there;
+} occurrence_t;
+
+struct state {
+    arena_t *arena;
+    char epoch[EPOCH_CHARS];
+    table_t streams;
+    table_t lists;
+    table_t members;
+    table_t accounts;
+    table_t tokens;
+    table_t tasks;
+    table_t seen;
+    table_t occurrences;
+    state_event_t **events;
+    size_t n_events;
+    size_t max_events;
+};
+
+static const char *const role_names[] = {"none", "viewer", "editor", "owner"};
+
+const char *role_name(role_t role)
+{
+    assert((unsigned)role <= ROLE_OWNER);
+    return role_names[role];
+}
+
+role_t role_of(slice_t name)
+{
+    for (int role = ROLE_VIEWER; role <= ROLE_OWNER; role++) {
+        if (slice_is(name, role_names[role]))
+            return (role_t)role;
+    }
+    return ROLE_NONE;
+}
+
+/* --- tables --- */
+
+static table_key_t key_of(const uuid_t *first)
+{
+    return (table_key_t){*first, UUID_NIL};
+}
+
+static table_key_t key_of_pair(const uuid_t *first, const uuid_t *second)
+{
+    return (table_key_t){*first, *second};
+}
+
+static uint64_t hash_of(const table_key_t *key)
+{
+    uint64_t second = uuid_hash(&key->second);
+    return uuid_hash(&key->first) ^ (second << 31 | second >> 33);
+}
+
+/* The slot where the key is, or the free one where it would go. */
+static size_t slot_of(const table_t *self, const table_key_t *key)
+{
+    size_t mask = self->n_slots - 1;
+    size_t slot = (size_t)hash_of(key) & mask;
+    while (self->slots[slot] != 0) {
+        const table_key_t *there = &self->entries[self->slots[slot] - 1].key;
+        if (uuid_eq(&there->first, &key->first) && uuid_eq(&there->second, &key->second))
+            break;
+        slot = (slot + 1) & mask;
+    }
+    return slot;
+}
+
+static void *table_find(const table_t *self, table_key_t key)
+{
+    if (self->n_slots == 0)
+        return NULL;
+    uint32_t number = self->slots[slot_of(self, &key)];
+    return number == 0 ? NULL : self->entries[number - 1].value;
+}
+
+/* Doubling leaves the old arrays to the arena: in all no more than the last ones take. */
+static void table_grow(table_t *self, arena_t *arena)
+{
+    size_t n_slots = self->n_slots == 0 ? MIN_SLOTS : self->n_slots * 2;
+    entry_t *entries = arena_alloc(arena, n_slots / 2 * sizeof *entries);
+    if (self->n_entries > 0)
+        memcpy(entries, self->entries, self->n_entries * sizeof *entries);
+    self->entries = entries;
+    self->slots = arena_alloc(arena, n_slots * sizeof *self->slots);
+    self->n_slots = n_slots;
+    for (size_t i = 0; i < self->n_entries; i++)
+        self->slots[slot_of(self, &entries[i].key)] = (uint32_t)(i + 1);
+}
+
+/* Where the value of this key lies, zeroed if the key is new. */
+static void *table_place(table_t *self, arena_t *arena, table_key_t key, size_t n_bytes)
+{
+    if (self->n_entries == self->n_slots / 2)
+        table_grow(self, arena);
+    size_t slot = slot_of(self, &key);
+    if (self->slots[slot] == 0) {
+        self->entries[self->n_entries] = (entry_t){key, arena_alloc(arena, n_bytes)};
+        self->slots[slot] = (uint32_t)++self->n_entries;
+    }
+    return self->entries[self->slots[slot] - 1].value;
+}
+
+static void *table_at(const table_t *self, size_t i)
+{
+    return i < self->n_entries ? self->entries[i].value : NULL;
+}
+
+static table_key_t key_of_occurrence(const uuid_t *series, int64_t occurrence)
+{
+    table_key_t key = key_of(series);
+    memcpy(key.second.bytes, &occurrence, sizeof occurrence);
+    return key;
+}
+
+/* --- the state --- */
+
+state_t *state_new(arena_t *arena, const char *epoch)
+{
+    state_t *self = arena_alloc(arena, sizeof *self);
+    self->arena = arena;
+    memcpy(self->epoch, epoch, EPOCH_CHARS);
+    return self;
+}
+
+arena_t *state_arena(state_t *self)
+{
+    return self->arena;
+}
+
+const char *state_epoch(const state_t *self)
+{
+    return self->epoch;
+}
+
+stream_t *state_stream(state_t *self, const uuid_t *id)
+{
+    return table_find(&self->streams, key_of(id));
+}
+
+list_t *state_list(state_t *self, const uuid_t *id)
+{
+    return table_find(&self->lists, key_of(id));
+}
+
+member_t *state_member(state_t *self, const uuid_t *list, const uuid_t *account)
+{
+    return table_find(&self->members, key_of_pair(list, account));
+}
+
+account_t *state_account(state_t *self, const uuid_t *id)
+{
+    return table_find(&self->accounts, key_of(id));
+}
+
+token_t *state_token(state_t *self, const uuid_t *id)
+{
+    return table_find(&self->tokens, key_of(id));
+}
+
+state_task_t *state_task(state_t *self, const uuid_t *id)
+{
+    return table_find(&self->tasks, key_of(id));
+}
+
+seen_t *state_seen(state_t *self, const uuid_t *author, const uuid_t *command)
+{
+    return table_find(&self->seen, key_of_pair(author, command));
+}
+
+bool state_has_occurrence(state_t *self, const uuid_t *series, int64_t occurrence)
+{
+    const occurrence_t *found =
+        table_find(&self->occurrences, key_of_occurrence(series, occurrence));
+    return found != NULL && found->is_there;
+}
+
+stream_t *state_put_stream(state_t *self, const stream_t *stream)
+{
+    stream_t *place = table_place(&self->streams, self->arena, key_of(&stream->id), sizeof *place);
+    *place = *stream;
+    return place;
+}
+
+list_t *state_put_list(state_t *self, const list_t *list)
+{
+    list_t *place = table_place(&self->lists, self->arena, key_of(&list->id), sizeof *place);
+    *place = *list;
+    return place;
+}
+
+member_t *state_put_member(state_t *self, const member_t *member)
+{
+    table_key_t key = key_of_pair(&member->key.list, &member->key.account);
+    member_t *place = table_place(&self->members, self->arena, key, sizeof *place);
+    *place = *member;
+    return place;
+}
+
+account_t *state_put_account(state_t *self, const account_t *account)
+{
+    account_t *place =
+        table_place(&self->accounts, self->arena, key_of(&account->id), sizeof *place);
+    *place = *account;
+    return place;
+}
+
+token_t *state_put_token(state_t *self, const token_t *token)
+{
+    token_t *place = table_place(&self->tokens, self->arena, key_of(&token->id), sizeof *place);
+    *place = *token;
+    return place;
+}
+
+state_task_t *state_put_task(state_t *self, const task_t *task, bool is_new, bool is_dirty)
+{
+    state_task_t *place = table_place(&self->tasks, self->arena, key_of(&task->id), sizeof *place);
+    *place = (state_task_t){*task, is_new, is_dirty};
+    return place;
+}
+
+seen_t *state_put_seen(state_t *self, const seen_t *seen)
+{
+    table_key_t key = key_of_pair(&seen->author, &seen->command);
+    seen_t *place = table_place(&self->seen, self->arena, key, sizeof *place);
+    *place = *seen;
+    return place;
+}
+
+static void set_occurrence(state_t *self, const uuid_t *series, int64_t occurrence, bool is_there)
+{
+    occurrence_t *place = table_place(&self->occurrences, self->arena,
+                                      key_of_occurrence(series, occurrence), sizeof *place);
+    place->is_there = is_there;
+}
+
+void state_put_occurrence(state_t *self, const uuid_t *series, int64_t occurrence)
+{
+    set_occurrence(self, series, occurrence, true);
+}
+
+void state_drop_occurrence(state_t *self, const uuid_t *series, int64_t occurrence)
+{
+    set_occurrence(self, series, occurrence, false);
+}
+
+state_event_t *state_put_event(state_t *self, const state_event_t *event)
+{
+    if (self->n_events == self->max_events) {
+        size_t max_events = self->max_events == 0 ? MIN_SLOTS : self->max_events * 2;
+        state_event_t **events = arena_alloc(self->arena, max_events * sizeof(state_event_t *));
+        if (self->n_events > 0)
+            memcpy(events, self->events, self->n_events * sizeof(state_event_t *));
+        self->events = events;
+        self->max_events = max_events;
+    }
+    state_event_t *place = arena_alloc(self->arena, sizeof *place);
+    *place = *event;
+    self->events[self->n_events++] = place;
+    return place;
+}
+
+stream_t *state_stream_at(state_t *self, size_t i)
+{
+    return table_at(&self->streams, i);
+}
+
+list_t *state_list_at(state_t *self, size_t i)
+{
+    return table_at(&self->lists, i);
+}
+
+member_t *state_member_at(state_t *self, size_t i)
+{
+    return table_at(&self->members, i);
+}
+
+account_t *state_account_at(state_t *self, size_t i)
+{
+    return table_at(&self->accounts, i);
+}
+
+token_t *state_token_at(state_t *self, size_t i)
+{
+    return table_at(&self->tokens, i);
+}
+
+state_task_t *state_task_at(state_t *self, size_t i)
+{
+    return table_at(&self->tasks, i);
+}
+
+state_event_t *state_event_at(state_t *self, size_t i)
+{
+    return i < self->n_events ? self->events[i] : NULL;
+}
+
+size_t state_n_events(const state_t *self)
+{
+    return self->n_events;
+}

@@ -1,0 +1,322 @@
+// SPDX-License-Identifier: Apache-2.0
+// The ledger: many clients change many lists while taskwire and PostgreSQL are killed at random. Each client writes down
+// what it asked and what it was answered. Afterwards the database is held against the ledgers: every acknowledged command
+// is there exactly once, no other more than once, no revision is missing, every follower has what the database has, every
+// closed occurrence has one successor, every reminder fired once and not early, the audit verifies.
+//
+//   node tests/fault/ledger.mjs --clients 20 --commands 100000 --kills 20 --seed 1
+import assert from 'node:assert/strict';
+import { parseArgs } from 'node:util';
+import { Bench, command as runCommand } from '../lib/program.mjs';
+import { Client, uuid } from '../lib/client.mjs';
+import { Follower } from '../lib/follower.mjs';
+import { random, waitFor } from '../lib/wait.mjs';
+
+const REFUSED_FOR_GOOD = new Set(['not_found', 'forbidden', 'conflict', 'exists', 'precondition_failed', 'invalid']);
+
+// One client: its account, its follower, and what it did.
+class Author {
+  constructor(client, follower, lists, dice) {
+    Object.assign(this, { client, follower, lists, dice });
+    this.ledger = [];
+    this.known = new Map(lists.map((list) => [list, []]));
+  }
+
+  fields() {
+    const { dice } = this;
+    const fields = { title: `Task ${dice.below(1e9)}` };
+    if (dice.chance(0.3)) fields.priority = dice.pick(['low', 'medium', 'high', 'urgent']);
+    if (dice.chance(0.3)) fields.tags = ['a', 'b', 'c'].filter(() => dice.chance(0.5));
+    if (dice.chance(0.2)) fields.notes = 'n'.repeat(dice.below(300));
+    if (dice.chance(0.4)) {
+      fields.due = new Date(Date.now() + 86_400_000).toISOString().slice(0, 16);
+      if (dice.chance(0.6)) fields.recurrence = { rule: dice.pick(['daily', 'FREQ=WEEKLY;INTERVAL=2', 'monthly']) };
+    }
+    if (dice.chance(0.15)) {
+      fields.reminders = [{ at: new Date(Date.now() + 500 + dice.below(8000)).toISOString(), for: 'me' }];
+    }
+    return fields;
+  }
+
+  // A random command on a list that this client knows.
+  next() {
+    const { dice } = this;
+    const list = dice.pick(this.lists);
+    const tasks = this.known.get(list);
+    const kind = dice.next();
+    const command = { id: uuid(), list };
+    if (tasks.length === 0 || kind < 0.25) {
+      const task = uuid();
+      tasks.push(task);
+      if (tasks.length > 200) tasks.shift();
+      return { ...command, op: 'task.create', task, data: this.fields() };
+    }
+    command.task = dice.chance(0.8) ? dice.pick(tasks) : this.anyTask(list) ?? dice.pick(tasks);
+    if (kind < 0.6) return { ...command, op: 'task.patch', data: this.patch() };
+    if (kind < 0.8) return { ...command, op: 'task.complete', data: {} };
+    if (kind < 0.9) return { ...command, op: 'task.reopen' };
+    if (kind < 0.97) return { ...command, op: 'task.delete' };
+    if (kind < 0.98) return { id: command.id, op: 'list.create', list: uuid(), data: { title: 'Another' } };
+    if (kind < 0.99) return { id: command.id, op: 'account.patch', list: this.client.account, data: { name: `N${dice.below(99)}` } };
+    return { id: command.id, op: 'member.put', list, data: { account: dice.pick(this.others), role: 'editor' } };
+  }
+
+  patch() {
+    const fields = this.fields();
+    if (this.dice.chance(0.2)) fields.status = this.dice.pick(['open', 'in_progress', 'done', 'cancelled']);
+    delete fields.recurrence;
+    if (!this.dice.chance(0.5)) delete fields.title;
+    return fields;
+  }
+
+  anyTask(list) {
+    const ids = [...(this.follower.streams.get(list)?.tasks.keys() ?? [])];
+    return ids.length ? this.dice.pick(ids) : undefined;
+  }
+
+  // Sends until the outcome is known; now and then gives up, so that there are commands without one.
+  async issue(command) {
+    const overHttp = command.op.startsWith('task.') && this.dice.chance(0.3);
+    const entry = { command, outcome: 'unknown', tries: 0 };
+    this.ledger.push(entry);
+    for (;;) {
+      entry.tries++;
+      const answer = await (overHttp ? this.sendHttp(command) : this.follower.command(command));
+      if (answer?.ok) {
+        Object.assign(entry, { outcome: 'acknowledged', stream: answer.stream, rev: answer.rev });
+        return;
+      }
+      if (answer && REFUSED_FOR_GOOD.has(answer.problem.code)) {
+        Object.assign(entry, { outcome: 'refused', code: answer.problem.code });
+        return;
+      }
+      if (answer && answer.problem.status !== 503) {
+        throw new Error(`${command.op} was answered ${JSON.stringify(answer)}`);
+      }
+      if (entry.tries > 1 && this.dice.chance(0.05)) return;
+      await new Promise((next) => { setTimeout(next, 50); });
+    }
+  }
+
+  // Answers what the WebSocket would, or null when there was no answer.
+  async sendHttp(command) {
+    const headers = { 'Idempotency-Key': command.id };
+    const { client } = this;
+    try {
+      const answer = await {
+        'task.create': () => client.post(`/v1/lists/${command.list}/tasks`, { id: command.task, ...command.data }, headers),
+        'task.patch': () => client.patch(`/v1/tasks/${command.task}`, command.data, headers),
+        'task.complete': () => client.post(`/v1/tasks/${command.task}/complete`, command.data, headers),
+        'task.reopen': () => client.post(`/v1/tasks/${command.task}/reopen`, {}, headers),
+        'task.delete': () => client.delete(`/v1/tasks/${command.task}`, headers),
+      }[command.op]();
+      if (answer.status < 300) return { ok: true };
+      if (answer.body?.code === undefined) return null;
+      return { ok: false, problem: answer.body };
+    } catch {
+      return null;
+    }
+  }
+}
+
+async function settle(bench, what, sql, limitMs = 120_000) {
+  await waitFor(async () => (await bench.cluster.value(sql)) === '0', what, limitMs);
+}
+
+async function everyTask(client, list) {
+  const tasks = new Map();
+  let cursor = '';
+  do {
+    const answer = await client.get(
+      `/v1/lists/${list}/tasks?limit=500&status=open&status=in_progress&status=done&status=cancelled${cursor}`);
+    assert.equal(answer.status, 200, answer.text);
+    for (const task of answer.body.items) tasks.set(task.id, task);
+    cursor = answer.body.next ? `&cursor=${encodeURIComponent(answer.body.next)}` : '';
+  } while (cursor);
+  return tasks;
+}
+
+// Prepares accounts and lists that they share.
+async function prepare(bench, nClients, seed) {
+  const { url } = bench.taskwire;
+  const clients = [];
+  for (let i = 0; i < nClients; i++) clients.push(await Client.register(url));
+  const lists = [];
+  for (let i = 0; i < Math.max(2, Math.ceil(nClients / 2)); i++) {
+    const first = (i * 2) % nClients;
+    const owner = clients[first];
+    const list = await owner.list(`Shared ${i}`);
+    for (let k = 1; k < 4 && k < nClients; k++) {
+      const member = clients[(first + k) % nClients];
+      const added = await owner.post(`/v1/lists/${list.id}/members`, { email: member.email, role: k === 1 ? 'owner' : 'editor' });
+      assert.equal(added.status, 201, added.text);
+    }
+    lists.push({ id: list.id, members: [0, 1, 2, 3].filter((k) => k < nClients).map((k) => (first + k) % nClients) });
+  }
+  return clients.map((client, i) => {
+    const mine = lists.filter((list) => list.members.includes(i)).map((list) => list.id);
+    const author = new Author(client, new Follower(url, client.token, mine), mine, random(seed * 1000 + i));
+    author.others = clients.map((other) => other.account);
+    return author;
+  });
+}
+
+// Kills one of the two, now taskwire, now PostgreSQL, and starts it again.
+async function killOne(bench, dice, counts) {
+  if (dice.chance(0.6)) {
+    await bench.taskwire.kill();
+    await bench.taskwire.start();
+    counts.taskwire++;
+  } else {
+    await bench.cluster.kill();
+    await bench.cluster.start();
+    counts.postgres++;
+  }
+}
+
+async function churn(bench, authors, nCommands, nKills, dice) {
+  let issued = 0;
+  let fault;
+  const kills = { taskwire: 0, postgres: 0 };
+  const worker = async (author) => {
+    while (issued < nCommands && !fault) {
+      issued++;
+      try {
+        await author.issue(author.next());
+      } catch (error) {
+        fault ??= error;
+      }
+    }
+  };
+  // A few commands at once for each client.
+  const work = Promise.all(authors.flatMap((author) => [worker(author), worker(author), worker(author), worker(author)]));
+  for (let k = 1; k <= nKills; k++) {
+    const at = Math.floor((nCommands * k) / (nKills + 1));
+    await waitFor(() => issued >= at || fault, `${at} commands are issued`, 600_000);
+    if (fault) break;
+    await killOne(bench, dice, kills);
+  }
+  await work;
+  if (fault) throw fault;
+  return kills;
+}
+
+async function checkLedgers(bench, authors) {
+  const rows = await bench.cluster.query('SELECT by, command, stream, rev FROM event WHERE is_first');
+  const found = new Map();
+  for (const [by, id, stream, rev] of rows) {
+    const key = `${by}/${id}`;
+    assert.ok(!found.has(key), `command ${key} is in the log twice`);
+    found.set(key, { stream, rev: Number(rev) });
+  }
+  const counts = { acknowledged: 0, refused: 0, unknown: 0, unknownButApplied: 0 };
+  for (const author of authors) {
+    for (const entry of author.ledger) {
+      const row = found.get(`${author.client.account}/${entry.command.id}`);
+      counts[entry.outcome]++;
+      if (entry.outcome === 'acknowledged') {
+        assert.ok(row, `acknowledged and lost: ${JSON.stringify(entry)}`);
+        if (entry.rev !== undefined) assert.deepEqual({ stream: entry.stream, rev: entry.rev }, row);
+      } else if (entry.outcome === 'refused' && entry.tries === 1) {
+        assert.ok(!row, `refused and applied: ${JSON.stringify(entry)}`);
+      } else if (row) {
+        counts.unknownButApplied++;
+      }
+    }
+  }
+  return counts;
+}
+
+async function checkDatabase(bench) {
+  const none = async (what, sql) => {
+    const rows = await bench.cluster.query(sql);
+    assert.deepEqual(rows.slice(0, 5), [], what);
+  };
+  await none('revs are dense and end at the head', `SELECT s.id, s.head, e.n, e.top FROM stream s LEFT JOIN
+    (SELECT stream, count(*) AS n, max(rev) AS top, min(rev) AS low FROM event GROUP BY stream) e ON e.stream = s.id
+    WHERE e.n IS DISTINCT FROM s.head OR e.top IS DISTINCT FROM s.head OR e.low <> 1`);
+  await none('the number of open tasks is right', `SELECT s.id, s.n_open, count(t.id) FROM stream s LEFT JOIN task t
+    ON t.list = s.id AND t.status < 2 AND t.deleted_at IS NULL GROUP BY s.id, s.n_open HAVING s.n_open <> count(t.id)`);
+  await none('an occurrence is there once', `SELECT series, occurrence, count(*) FROM task
+    WHERE series IS NOT NULL AND deleted_at IS NULL GROUP BY 1, 2 HAVING count(*) > 1`);
+  await none('a reminder fires once', `SELECT task, command, count(*) FROM event WHERE type = 11 GROUP BY 1, 2 HAVING count(*) > 1`);
+  await none('no reminder fires early', 'SELECT * FROM reminder WHERE state = 1 AND fired_at < fire_at');
+  await none('nothing was a dead letter', 'SELECT actor, event_id, reason FROM dead_letter');
+}
+
+function checkFollower(author, list, tasks) {
+  const stream = author.follower.streams.get(list);
+  const live = [...stream.tasks.values()].filter((task) => task.deleted_at === null);
+  assert.equal(live.length, tasks.size, `follower of ${list} has as many tasks as the database`);
+  for (const task of live) assert.deepEqual(task, tasks.get(task.id), `task ${task.id} is the same`);
+}
+
+async function checkSuccessors(bench, tasks) {
+  const rows = await bench.cluster.query('SELECT series, occurrence FROM task WHERE series IS NOT NULL');
+  const there = new Set(rows.map(([series, occurrence]) => `${series}/${occurrence}`));
+  let n = 0;
+  for (const task of tasks) {
+    if (!task.recurrence || !['done', 'cancelled'].includes(task.status)) continue;
+    n++;
+    assert.ok(there.has(`${task.series}/${task.occurrence + 1}`), `no successor of ${JSON.stringify(task)}`);
+  }
+  return n;
+}
+
+// Everything that the log brings about has happened: no reminder is due, no occurrence missing, all is audited.
+async function comeToRest(bench, authors) {
+  await waitFor(() => authors.every((author) => author.follower.isReady), 'every follower is connected', 60_000);
+  await settle(bench, 'the reminders have fired', 'SELECT count(*) FROM reminder WHERE state = 0 AND fire_at < now() + interval \'12 seconds\'');
+  await settle(bench, 'every event is handled by every actor', `SELECT count(*) FROM (SELECT shard, max(id) AS top FROM event GROUP BY shard) e
+    CROSS JOIN (VALUES ('recurrence'), ('reminder'), ('audit')) a(actor) LEFT JOIN relay_position p ON p.actor = a.actor AND p.shard = e.shard
+    WHERE p.id IS DISTINCT FROM e.top`);
+  await settle(bench, 'every event is audited', `SELECT count(*) FROM stream s LEFT JOIN audit_head h ON h.stream = s.id WHERE h.rev IS DISTINCT FROM s.head`);
+  const heads = new Map((await bench.cluster.query('SELECT id, head FROM stream')).map(([id, head]) => [id, Number(head)]));
+  await waitFor(() => authors.every((author) => [...author.follower.streams]
+    .every(([id, stream]) => stream.rev === heads.get(id))), 'every follower is at the head', 60_000);
+}
+
+export async function ledger({ clients = 8, commands = 3000, kills = 3, seed = Date.now() % 1e6, say = console.log, settings = {} } = {}) {
+  say(`ledger: seed ${seed}, ${clients} clients, ${commands} commands, ${kills} kills`);
+  const bench = await Bench.start({ settings: { WRITER_CONNECTIONS: 2, GATEWAYS: 2, ...settings } });
+  let authors = [];
+  try {
+    authors = await prepare(bench, clients, seed);
+    const started = performance.now();
+    const killed = await churn(bench, authors, commands, kills, random(seed));
+    const seconds = (performance.now() - started) / 1000;
+    await comeToRest(bench, authors);
+    const counts = await checkLedgers(bench, authors);
+    await checkDatabase(bench);
+    const all = [];
+    for (const author of authors) {
+      assert.deepEqual(author.follower.faults.slice(0, 3), [], 'followers saw each rev once and in order');
+      for (const list of author.lists) {
+        const tasks = await everyTask(author.client, list);
+        checkFollower(author, list, tasks);
+        all.push(...tasks.values());
+      }
+    }
+    const closed = await checkSuccessors(bench, all);
+    const fired = await bench.cluster.value('SELECT count(*) FROM event WHERE type = 11');
+    const events = await bench.cluster.value('SELECT count(*) FROM event');
+    const follower = authors.reduce((sum, { follower: f }) => {
+      for (const key of Object.keys(f.counts)) sum[key] = (sum[key] ?? 0) + f.counts[key];
+      return sum;
+    }, {});
+    const verified = await runCommand(['verify'], bench.taskwire.environment());
+    assert.equal(verified.code, 0, verified.stdout + verified.stderr);
+    say(`ledger: ${seconds.toFixed(0)} s, killed ${JSON.stringify(killed)}, commands ${JSON.stringify(counts)}, events ${events}, ` +
+      `closed occurrences ${closed}, reminders fired ${fired}, followers ${JSON.stringify(follower)}, ${verified.stdout.trim().split('\n').pop()}`);
+  } finally {
+    for (const author of authors) author.follower.stop();
+    await bench.stop();
+  }
+}
+
+if (process.argv[1]?.endsWith('ledger.mjs')) {
+  const { values } = parseArgs({
+    options: { clients: { type: 'string' }, commands: { type: 'string' }, kills: { type: 'string' }, seed: { type: 'string' } },
+  });
+  await ledger(Object.fromEntries(Object.entries(values).map(([key, value]) => [key, Number(value)])));
+}

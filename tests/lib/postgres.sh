@@ -1,0 +1,3 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+. "$(dirname "${BASH_SOURCE[0]}")/../../deploy/lib/postgres.sh"

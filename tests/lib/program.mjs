@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: Apache-2.0
+// The real program against a real PostgreSQL, as system tests need it: every Bench has a directory, a cluster and
+// ports of its own, and stops what it started by its pid.
+//
+//   TASKWIRE_BIN     the program to test (default build/asan/taskwire)
+//   TASKWIRE_SEED    of random tests; printed by each
+import { spawn, execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+import { mkdtempSync, mkdirSync, rmSync, openSync, closeSync, readFileSync, chmodSync, existsSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, dirname, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { waitFor } from './wait.mjs';
+
+const run = promisify(execFile);
+export const root = resolve(dirname(fileURLToPath(import.meta.url)), '../..');
+const binary = resolve(process.env.TASKWIRE_BIN ?? join(root, 'build/asan/taskwire'));
+
+// Runs functions of deploy/lib/postgres.sh.
+async function postgres(script, ...args) {
+  const { stdout } = await run('bash', ['-c', `. "${root}/deploy/lib/postgres.sh"; ${script}`, 'bash', ...args], {
+    maxBuffer: 64 * 1024 * 1024,
+  });
+  return stdout.trim();
+}
+
+// A private PostgreSQL.
+export class Cluster {
+  constructor(dir, settings = []) {
+    this.dir = dir;
+    this.settings = settings;
+  }
+
+  static async start(dir, settings) {
+    const cluster = new Cluster(dir, settings);
+    await cluster.start();
+    return cluster;
+  }
+
+  async start() {
+    await postgres('pg_start "$@"', this.dir, ...this.settings.flatMap((setting) => ['-c', setting]));
+  }
+
+  async stop(mode = 'fast') {
+    await postgres('pg_stop "$@"', this.dir, mode);
+  }
+
+  async remove() {
+    await postgres('pg_remove "$@"', this.dir);
+  }
+
+  async pid() {
+    return Number(await postgres('pg_postmaster_pid "$@"', this.dir));
+  }
+
+  // What kill -9 of everything looks like: no shutdown, no checkpoint.
+  async kill() {
+    const pid = await this.pid();
+    await postgres('pg_stop "$@"', this.dir, 'immediate');
+    return pid;
+  }
+
+  url(database = 'postgres') {
+    return postgres('pg_url "$@"', this.dir, database);
+  }
+
+  // Rows of a query as arrays of text; run as superuser.
+  async query(sql, database = 'taskwire') {
+    const text = await postgres('pg_as "$(pg_bin)/psql" -X -q -At -F $\'\\x1f\' -v ON_ERROR_STOP=1 -d "$1" -c "$2"',
+      await this.url(database), sql);
+    return text === '' ? [] : text.split('\n').map((line) => line.split('\x1f'));
+  }
+
+  // One value of a query.
+  async value(sql, database) {
+    return (await this.query(sql, database))[0]?.[0];
+  }
+}
+
+// A running taskwire.
+export class Taskwire {
+  constructor(dir, databaseUrl, settings = {}) {
+    this.dir = dir;
+    this.settings = { DATABASE_URL: databaseUrl, ...settings };
+    this.exit = null;
+  }
+
+  get log() {
+    return existsSync(join(this.dir, 'log')) ? readFileSync(join(this.dir, 'log'), 'utf8') : '';
+  }
+
+  environment() {
+    const own = Object.fromEntries(Object.entries({
+      LISTEN: '127.0.0.1:0',
+      ADMIN_LISTEN: '127.0.0.1:0',
+      DATA_DIR: join(this.dir, 'data'),
+      REGISTRATION: 'open',
+      RATE_LIMIT: '0',
+      RATE_LIMIT_ANONYMOUS: '0',
+      ...this.settings,
+    }).map(([key, value]) => [`TASKWIRE_${key}`, String(value)]));
+    return {
+      PATH: process.env.PATH,
+      ASAN_OPTIONS: 'detect_leaks=1:abort_on_error=0:exitcode=99',
+      UBSAN_OPTIONS: 'print_stacktrace=1',
+      TSAN_OPTIONS: `exitcode=98:suppressions=${join(root, 'tests/lib/tsan.supp')}`,
+      LSAN_OPTIONS: `suppressions=${join(root, 'tests/lib/lsan.supp')}`,
+      ...own,
+    };
+  }
+
+  // Starts it without waiting.
+  spawn() {
+    mkdirSync(join(this.dir, 'data'), { recursive: true });
+    const log = openSync(join(this.dir, 'log'), 'a');
+    this.stdout = '';
+    this.exit = null;
+    this.process = spawn(binary, ['serve'], { env: this.environment(), stdio: ['ignore', 'pipe', log] });
+    closeSync(log);
+    this.process.stdout.on('data', (chunk) => { this.stdout += chunk; });
+    const mine = this.process;
+    this.ended = new Promise((done) => {
+      const end = (exit) => {
+        this.exit = exit;
+        done(exit);
+      };
+      mine.on('exit', (code, signal) => end({ code, signal }));
+      mine.on('error', (error) => end({ code: null, signal: null, error: error.message }));
+    });
+    return this;
+  }
+
+  // Starts it and waits until it is ready. Ports are kept over restarts, so that clients find it again.
+  async start() {
+    this.spawn();
+    await waitFor(() => this.stdout.includes('listening on ') || this.exit, 'taskwire listens', 60_000);
+    if (this.exit) throw new Error(`taskwire ended with ${JSON.stringify(this.exit)}:\n${this.log.slice(-2000)}`);
+    this.url = /listening on (\S+)/.exec(this.stdout)[1];
+    this.settings.LISTEN = new URL(this.url).host;
+    const admin = /admin=(\S+)/.exec(this.log.slice(this.log.lastIndexOf('main: started')));
+    this.adminUrl = admin?.[1];
+    if (this.adminUrl) this.settings.ADMIN_LISTEN = new URL(this.adminUrl).host;
+    return this;
+  }
+
+  get pid() {
+    return this.process.pid;
+  }
+
+  signal(name) {
+    if (!this.exit) this.process.kill(name);
+  }
+
+  async kill() {
+    this.signal('SIGKILL');
+    return this.ended;
+  }
+
+  // Asks it to end and answers its exit; throws if a sanitizer had something to say.
+  async stop() {
+    if (!this.process || this.exit) return this.exit;
+    this.signal('SIGCONT');
+    this.signal('SIGTERM');
+    const exit = await this.ended;
+    if (exit.code === 99 || exit.code === 98) throw new Error(`a sanitizer found something:\n${this.log.slice(-8000)}`);
+    return exit;
+  }
+
+  async metric(name) {
+    const text = await (await fetch(`${this.adminUrl}/metrics`)).text();
+    let sum;
+    for (const line of text.split('\n')) {
+      const match = /^([a-z_]+)(?:\{[^}]*\})? (\S+)$/.exec(line);
+      if (match && match[1] === name) sum = (sum ?? 0) + Number(match[2]);
+    }
+    return sum;
+  }
+}
+
+// A directory, a cluster with a migrated database of the ordinary login, and one taskwire or more.
+export class Bench {
+  static async start({ settings = {}, cluster = [], start = true } = {}) {
+    const bench = new Bench();
+    bench.dir = mkdtempSync(join(tmpdir(), 'tw-'));
+    bench.programs = [];
+    chmodSync(bench.dir, 0o755);
+    bench.cluster = new Cluster(join(bench.dir, 'pg'), cluster);
+    try {
+      await bench.cluster.start();
+      await bench.cluster.query('CREATE ROLE taskwire LOGIN CREATEROLE', 'postgres');
+      bench.databaseUrl = await bench.database('taskwire');
+      if (start) bench.taskwire = await bench.program(settings).start();
+      return bench;
+    } catch (error) {
+      await bench.stop().catch(() => {});
+      throw error;
+    }
+  }
+
+  // Another database of the ordinary login, still empty; answers its URL.
+  async database(name) {
+    await this.cluster.query(`CREATE DATABASE ${name} OWNER taskwire`, 'postgres');
+    return (await this.cluster.url(name)).replace('//postgres@', '//taskwire@');
+  }
+
+  // Another taskwire on the same database; not started yet.
+  program(settings = {}, databaseUrl = this.databaseUrl) {
+    const dir = join(this.dir, `taskwire-${this.programs.length}`);
+    mkdirSync(dir);
+    const program = new Taskwire(dir, databaseUrl, settings);
+    this.programs.push(program);
+    return program;
+  }
+
+  // Stops everything. A program that crashed, or a sanitizer's finding, is an error.
+  async stop() {
+    const faults = [];
+    for (const program of this.programs) {
+      const killed = program.exit?.signal === 'SIGKILL';
+      try {
+        const exit = await program.stop();
+        if (exit && !killed && exit.code !== 0 && !program.mayFail) {
+          faults.push(`taskwire ended with ${JSON.stringify(exit)}:\n${program.log.slice(-4000)}`);
+        }
+      } catch (error) {
+        faults.push(error.message);
+      }
+    }
+    await this.cluster.remove();
+    if (!process.env.TASKWIRE_KEEP) rmSync(this.dir, { recursive: true, force: true });
+    if (faults.length) throw new Error(faults.join('\n'));
+  }
+}
+
+// Runs `taskwire ARGS` and answers {code, stdout, stderr}.
+export async function command(args, environment = {}, input) {
+  return new Promise((done) => {
+    const child = spawn(binary, args, { env: { PATH: process.env.PATH, ...environment } });
+    let stdout = '';
+    let stderr = '';
+    child.stdout.on('data', (chunk) => { stdout += chunk; });
+    child.stderr.on('data', (chunk) => { stderr += chunk; });
+    child.on('close', (code, signal) => done({ code, signal, stdout, stderr }));
+    child.stdin.on('error', () => {});
+    child.stdin.end(input ?? '');
+  });
+}

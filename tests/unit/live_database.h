@@ -1,0 +1,730 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The database of live_world.h: streams of events in arrays, and answers to the questions that the
+ * gateway and sync ask, when the test says so. Questions are told apart by a piece of their SQL. */
+#ifndef TASKWIRE_LIVE_DATABASE_H
+#define TASKWIRE_LIVE_DATABASE_H
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "actors/eventlog.h"
+#include "actors/pg_loop.h"
+#include "actors/sync.h"
+#include "gateway/auth.h"
+#include "gateway/live.h"
+#include "schema/json.h"
+
+#define W_ACCOUNTS 4
+#define W_LISTS 5
+#define W_STREAMS (W_ACCOUNTS + W_LISTS) /* the accounts first */
+#define W_SOCKETS 16
+#define W_MAX_EVENTS 20000
+#define W_EPOCHS "epoch-0000000000"
+
+/* --- what there is --- */
+
+typedef struct {
+    int64_t id;
+    event_type_t type;
+    bool is_purged;
+    buf_t body;
+} w_event_t;
+
+typedef struct {
+    uuid_t id;
+    int n_events; /* the head */
+    w_event_t events[W_MAX_EVENTS];
+    bool is_member[W_ACCOUNTS];
+    int64_t removed_rev[W_ACCOUNTS]; /* of the newest removal */
+} w_stream_t;
+
+typedef struct {
+    bool is_valid;
+    uint32_t scopes;
+    int64_t expires_at_us;
+    uuid_t lists[1];
+    uint32_t n_lists;
+} w_token_t;
+
+typedef struct {
+    bool is_null;
+    int64_t number;
+    uuid_t id;
+    slice_t bytes;
+} w_cell_t;
+
+struct pg_result {
+    arena_t *arena;
+    int n_rows;
+    w_cell_t *cells; /* of rows of W_COLS */
+};
+#define W_COLS 18
+#define W_ROWS 2048
+
+/* A question to the database. */
+typedef struct w_read {
+    struct w_read *next;
+    const char *sql;
+    pg_params_t params;
+    pg_done_f *done;
+    void *arg;
+    pg_result_t *result; /* NULL: it is executed when it is answered */
+} w_read_t;
+
+typedef enum { W_ASK_EPOCH, W_ASK_HEADS, W_ASK_EVENTS } w_ask_kind_t;
+
+/* A question of sync's; its connection answers in order. */
+typedef struct w_ask {
+    struct w_ask *next;
+    w_ask_kind_t kind;
+    pg_done_f *on_epoch;
+    eventlog_heads_f *on_heads;
+    void *arg;
+    eventlog_reader_t reader;
+    int64_t positions[N_SHARDS];
+    shard_set_t shards;
+    int limit;
+} w_ask_t;
+
+struct pg {
+    int unused;
+};
+
+struct request {
+    slice_t path;
+    slice_t query;
+    slice_t secret;
+    slice_t protocol;
+    bool is_foreign;
+};
+
+struct socket_s {
+    int account;
+    void *user;
+    size_t limit;
+    bool is_open;
+    bool wants_write;
+    bool is_stuck; /* takes nothing in w_run */
+    int close_code; /* not 0: on_close is due */
+    buf_t received; /* whole messages, each as text with a NUL */
+    size_t n_received;
+};
+
+typedef struct w_login {
+    struct w_login *next;
+    slice_t secret;
+    char text[32];
+    auth_done_f *done;
+    void *arg;
+} w_login_t;
+
+typedef struct {
+    submit_done_f *done;
+    void *arg;
+    command_t command;
+    buf_t data;
+} w_command_t;
+
+static struct {
+    now_t now;
+    char epoch[EPOCH_CHARS + 1];
+    int64_t last_id;
+    w_stream_t *streams;
+    w_token_t tokens[W_ACCOUNTS];
+    bool is_down;
+    int64_t session;
+    int reads_limit; /* under way at once; more are refused as OVERLOADED */
+    int n_reads;
+    w_read_t *reads;
+    w_ask_t *asks;
+    struct pg pg;
+    config_t config;
+    network_t network;
+    gateway_t gateway;
+    sync_t *sync;
+    mailbox_t *inbox; /* the gateway's */
+    struct socket_s sockets[W_SOCKETS];
+    w_login_t *logins;
+    bool is_login_slow;
+    bool is_limited;
+    w_command_t commands[WS_MAX_COMMANDS + 8];
+    int n_commands;
+    err_t submit_says;
+} w;
+
+static inline uuid_t w_account(int i)
+{
+    return w.streams[i].id;
+}
+
+static inline uuid_t w_token_id(int account)
+{
+    uuid_t id = {{0x70}};
+    id.bytes[15] = (uint8_t)(account + 1);
+    return id;
+}
+
+static inline w_stream_t *w_list(int i)
+{
+    return &w.streams[W_ACCOUNTS + i];
+}
+
+static inline w_stream_t *w_find(const uuid_t *id)
+{
+    for (int i = 0; i < W_STREAMS; i++) {
+        if (uuid_eq(&w.streams[i].id, id))
+            return &w.streams[i];
+    }
+    return NULL;
+}
+
+static inline int w_account_index(const uuid_t *id)
+{
+    w_stream_t *stream = w_find(id);
+    return stream == NULL || stream >= w.streams + W_ACCOUNTS ? -1 : (int)(stream - w.streams);
+}
+
+static inline bool w_may_read(const w_stream_t *stream, int account)
+{
+    return stream < w.streams + W_ACCOUNTS ? stream == &w.streams[account]
+                                           : stream->is_member[account];
+}
+
+static inline void *w_new(size_t n_bytes)
+{
+    void *at = calloc(1, n_bytes);
+    assert(at != NULL);
+    return at;
+}
+
+/* --- what happens --- */
+
+/* An event; `about` is an account (membership), -1: none. Nobody is told: see w_commit. */
+static inline int64_t w_append(w_stream_t *stream, event_type_t type, int about)
+{
+    assert(stream->n_events < W_MAX_EVENTS);
+    w_event_t *at = &stream->events[stream->n_events++];
+    buf_t set = {0};
+    event_t event = {
+        .stream = stream->id, .rev = stream->n_events, .type = type, .at_us = w.now.wall_us};
+    bool is_token = type == EVENT_TOKEN_DELETED;
+    mp_put_map(&set, 1);
+    mp_put_cstr(&set, is_token ? "token" : about >= 0 ? "account" : "n");
+    if (about >= 0) {
+        uuid_t id = is_token ? w_token_id(about) : w_account(about);
+        mp_put_uuid(&set, &id);
+    } else {
+        mp_put_int(&set, stream->n_events);
+    }
+    event.command = w_token_id(1);
+    event.by = w_account(0);
+    event.set = buf_slice(&set);
+    memcpy(event.epoch, w.epoch, EPOCH_CHARS);
+    *at = (w_event_t){.id = ++w.last_id, .type = type};
+    event_encode(&event, &at->body);
+    buf_fini(&set);
+    return stream->n_events;
+}
+
+static inline void w_commit(w_stream_t *stream, event_type_t type, int about)
+{
+    int64_t rev = w_append(stream, type, about);
+    if (type == EVENT_MEMBER_ADDED)
+        stream->is_member[about] = true;
+    if (type == EVENT_MEMBER_REMOVED) {
+        stream->is_member[about] = false;
+        stream->removed_rev[about] = rev;
+    }
+    network_log_grew(&w.network, shard_bit(&stream->id));
+}
+
+static inline void w_change(int list)
+{
+    w_commit(w_list(list), EVENT_TASK_UPDATED, -1);
+}
+
+static inline void w_purge(w_stream_t *stream, int64_t rev)
+{
+    stream->events[rev - 1].is_purged = true;
+}
+
+static inline void w_delete_token(int account)
+{
+    w.tokens[account].is_valid = false;
+    w_commit(&w.streams[account], EVENT_TOKEN_DELETED, account);
+}
+
+/* --- results --- */
+
+static inline pg_result_t *w_result_new(void)
+{
+    pg_result_t *self = w_new(sizeof *self);
+    self->arena = arena_new();
+    self->cells = arena_alloc(self->arena, W_ROWS * W_COLS * sizeof *self->cells);
+    return self;
+}
+
+static inline void w_result_destroy(pg_result_t *self)
+{
+    arena_destroy(&self->arena);
+    free(self);
+}
+
+static inline w_cell_t *w_row(pg_result_t *self)
+{
+    assert(self->n_rows < W_ROWS);
+    w_cell_t *row = &self->cells[self->n_rows++ * W_COLS];
+    for (int i = 0; i < W_COLS; i++)
+        row[i].is_null = true;
+    return row;
+}
+
+static inline void w_put_int(w_cell_t *cell, int64_t number)
+{
+    *cell = (w_cell_t){.number = number};
+}
+
+static inline void w_put_bytes(pg_result_t *self, w_cell_t *cell, slice_t bytes)
+{
+    *cell = (w_cell_t){.bytes = arena_copy(self->arena, bytes)};
+}
+
+static const w_cell_t *w_cell(const pg_result_t *self, int row, int col)
+{
+    assert(row < self->n_rows && col < W_COLS);
+    return &self->cells[row * W_COLS + col];
+}
+
+int pg_rows(const pg_result_t *self)
+{
+    return self->n_rows;
+}
+bool pg_is_null(const pg_result_t *self, int row, int col)
+{
+    return w_cell(self, row, col)->is_null;
+}
+bool pg_bool(const pg_result_t *self, int row, int col)
+{
+    return w_cell(self, row, col)->number != 0;
+}
+int64_t pg_int(const pg_result_t *self, int row, int col)
+{
+    return w_cell(self, row, col)->number;
+}
+uuid_t pg_uuid(const pg_result_t *self, int row, int col)
+{
+    return w_cell(self, row, col)->id;
+}
+slice_t pg_bytes(const pg_result_t *self, int row, int col)
+{
+    return w_cell(self, row, col)->bytes;
+}
+int64_t pg_instant(const pg_result_t *self, int row, int col)
+{
+    return w_cell(self, row, col)->is_null ? INSTANT_NONE : w_cell(self, row, col)->number;
+}
+
+/* --- parameters --- */
+
+static inline slice_t w_param(const pg_params_t *params, int i)
+{
+    assert(i < params->n_params);
+    int n_bytes = params->params[i].n_bytes;
+    return n_bytes < 0 ? slice_none()
+                       : slice_of(params->bytes.data + params->params[i].at, (size_t)n_bytes);
+}
+
+static inline uuid_t w_param_id(const pg_params_t *params, int i)
+{
+    uuid_t id;
+    memcpy(id.bytes, w_param(params, i).data, UUID_BYTES);
+    return id;
+}
+
+static inline int64_t w_param_int(const pg_params_t *params, int i)
+{
+    slice_t bytes = w_param(params, i);
+    uint64_t number = 0;
+    for (size_t at = 0; at < bytes.n_bytes; at++)
+        number = number << 8 | bytes.data[at];
+    return (int64_t)number;
+}
+
+/* Whether the array of ids holds this one. */
+static inline bool w_param_has(const pg_params_t *params, int i, const uuid_t *id)
+{
+    slice_t bytes = w_param(params, i);
+    for (size_t at = 20; at + 4 + UUID_BYTES <= bytes.n_bytes; at += 4 + UUID_BYTES) {
+        if (memcmp(bytes.data + at + 4, id->bytes, UUID_BYTES) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* --- the gateway's reads --- */
+
+static inline bool w_has_purged(const w_stream_t *stream, int64_t after)
+{
+    for (int64_t rev = after + 1; rev <= stream->n_events; rev++) {
+        if (stream->events[rev - 1].is_purged)
+            return true;
+    }
+    return false;
+}
+
+static inline void w_run_head(const pg_params_t *params, pg_result_t *out)
+{
+    uuid_t id = w_param_id(params, 0);
+    uuid_t account = w_param_id(params, 1);
+    const w_stream_t *stream = w_find(&id);
+    if (stream == NULL || !w_may_read(stream, w_account_index(&account)))
+        return;
+    w_cell_t *row = w_row(out);
+    w_put_int(&row[0], stream->n_events);
+    w_put_bytes(out, &row[1], slice_of(w.epoch, EPOCH_CHARS));
+    w_put_int(&row[2], w_has_purged(stream, w_param_int(params, 2)));
+}
+
+static inline void w_run_page(const pg_params_t *params, pg_result_t *out)
+{
+    uuid_t id = w_param_id(params, 0);
+    uuid_t account = w_param_id(params, 1);
+    int64_t from = w_param_int(params, 2);
+    const w_stream_t *stream = w_find(&id);
+    if (stream == NULL || !w_may_read(stream, w_account_index(&account)))
+        return;
+    if (from > stream->n_events)
+        w_put_bytes(out, &w_row(out)[2], slice_of(w.epoch, EPOCH_CHARS));
+    for (int64_t rev = from; rev <= stream->n_events && rev < from + 16; rev++) {
+        w_cell_t *row = w_row(out);
+        w_put_int(&row[0], rev);
+        w_put_bytes(out, &row[2], slice_of(w.epoch, EPOCH_CHARS));
+        if (!stream->events[rev - 1].is_purged)
+            w_put_bytes(out, &row[1], buf_slice(&stream->events[rev - 1].body));
+    }
+}
+
+/* A list has as many tasks as events, up to 1000. */
+static inline void w_run_tasks(const pg_params_t *params, pg_result_t *out)
+{
+    uuid_t id = w_param_id(params, 0);
+    uuid_t account = w_param_id(params, 1);
+    const w_stream_t *stream = w_find(&id);
+    if (stream == NULL || !w_may_read(stream, w_account_index(&account)))
+        return;
+    int n_tasks = stream->n_events < 1000 ? stream->n_events : 1000;
+    for (int i = 0; i < (n_tasks == 0 ? 1 : n_tasks); i++) {
+        w_cell_t *row = w_row(out);
+        w_put_int(&row[0], stream->n_events);
+        w_put_bytes(out, &row[1], slice_of(w.epoch, EPOCH_CHARS));
+        if (n_tasks == 0)
+            break;
+        buf_t body = {0};
+        mp_put_map(&body, 1);
+        mp_put_cstr(&body, "rev");
+        mp_put_int(&body, i + 1);
+        w_put_bytes(out, &row[2], buf_slice(&body));
+        w_put_int(&row[3], 0);
+        buf_fini(&body);
+    }
+}
+
+static inline void w_put_account_row(pg_result_t *out, const w_stream_t *account,
+                                     const w_stream_t *list)
+{
+    w_cell_t *row = w_row(out);
+    w_put_int(&row[0], account->n_events);
+    w_put_bytes(out, &row[1], slice_of(w.epoch, EPOCH_CHARS));
+    w_put_int(&row[2], 1);
+    for (int i = 3; i <= 5; i++)
+        w_put_bytes(out, &row[i], slice_str("text"));
+    w_put_int(&row[6], 0);
+    w_put_int(&row[7], 0);
+    if (list == NULL)
+        return;
+    for (int i = 8; i < W_COLS; i++)
+        w_put_int(&row[i], 0);
+    row[8].id = list->id;
+    row[16].id = account->id;
+    w_put_bytes(out, &row[9], slice_str("a \"title\""));
+    w_put_int(&row[11], list->n_events);
+    w_put_int(&row[12], 3);
+}
+
+static inline void w_run_account(const pg_params_t *params, pg_result_t *out)
+{
+    uuid_t id = w_param_id(params, 0);
+    int account = w_account_index(&id);
+    if (account < 0)
+        return;
+    for (int i = 0; i < W_LISTS; i++) {
+        if (w_list(i)->is_member[account])
+            w_put_account_row(out, &w.streams[account], w_list(i));
+    }
+    if (out->n_rows == 0)
+        w_put_account_row(out, &w.streams[account], NULL);
+}
+
+static inline void w_run_members(const pg_params_t *params, pg_result_t *out)
+{
+    uuid_t list = w_param_id(params, 0);
+    const w_stream_t *stream = w_find(&list);
+    for (int i = 0; i < W_ACCOUNTS; i++) {
+        uuid_t account = w_account(i);
+        if (stream->is_member[i] && w_param_has(params, 1, &account))
+            w_row(out)[0].id = account;
+    }
+}
+
+static inline void w_run_tokens(const pg_params_t *params, pg_result_t *out)
+{
+    for (int i = 0; i < W_ACCOUNTS; i++) {
+        uuid_t token = w_token_id(i);
+        if (w.tokens[i].is_valid && w_param_has(params, 0, &token))
+            w_row(out)[0].id = token;
+    }
+}
+
+static inline void w_run_email(const pg_params_t *params, pg_result_t *out)
+{
+    if (slice_is(w_param(params, 0), "three@example.org"))
+        w_row(out)[0].id = w_account(3);
+}
+
+static inline pg_result_t *w_execute(const char *sql, const pg_params_t *params)
+{
+    static const struct {
+        const char *mark;
+        void (*run)(const pg_params_t *params, pg_result_t *out);
+    } rows[] = {
+        {"EXISTS (SELECT 1 FROM event v", w_run_head},
+        {"SELECT p.rev, p.body", w_run_page},
+        {"a.email, a.name", w_run_account},
+        {"UNBOUNDED PRECEDING", w_run_tasks},
+        {"FROM member m JOIN list l", w_run_members},
+        {"FROM token t", w_run_tokens},
+        {"FROM account WHERE lower", w_run_email},
+    };
+    pg_result_t *result = w_result_new();
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        if (strstr(sql, rows[i].mark) != NULL) {
+            rows[i].run(params, result);
+            return result;
+        }
+    }
+    assert(!"a statement that this world does not know");
+    return result;
+}
+
+err_t reads_query(reads_t *self, const pg_stmt_t *stmt, const pg_params_t *params, pg_done_f *done,
+                  void *arg)
+{
+    (void)self;
+    if (w.is_down)
+        return ERR_UNAVAILABLE;
+    if (w.n_reads >= w.reads_limit)
+        return ERR_OVERLOADED;
+    w_read_t *read = w_new(sizeof *read);
+    w_read_t **end = &w.reads;
+    *read = (w_read_t){.sql = stmt->sql, .params = *params, .done = done, .arg = arg};
+    read->params.bytes = (buf_t){0};
+    buf_append_slice(&read->params.bytes, buf_slice(&params->bytes));
+    while (*end != NULL)
+        end = &(*end)->next;
+    *end = read;
+    w.n_reads++;
+    return ERR_OK;
+}
+
+/* Answers the read at this place of those under way. */
+static inline void w_answer(int at, pg_fate_t fate)
+{
+    w_read_t **link = &w.reads;
+    while (at-- > 0)
+        link = &(*link)->next;
+    w_read_t *read = *link;
+    *link = read->next;
+    w.n_reads--;
+    if (fate == PG_OK && read->result == NULL)
+        read->result = w_execute(read->sql, &read->params);
+    read->done(read->arg, fate, fate == PG_OK ? read->result : NULL);
+    if (read->result != NULL)
+        w_result_destroy(read->result);
+    buf_fini(&read->params.bytes);
+    free(read);
+}
+
+/* --- sync's connection --- */
+
+pg_t *pg_new(const pg_options_t *options)
+{
+    (void)options;
+    return &w.pg;
+}
+void pg_destroy(pg_t **self_p)
+{
+    *self_p = NULL;
+}
+bool pg_is_ready(const pg_t *self)
+{
+    (void)self;
+    return !w.is_down;
+}
+int64_t pg_session(const pg_t *self)
+{
+    (void)self;
+    return w.session;
+}
+err_t pg_sync(pg_t *self)
+{
+    (void)self;
+    return ERR_OK;
+}
+void pg_loop_init(pg_loop_t *self, actor_t *actor, pg_t *pg)
+{
+    *self = (pg_loop_t){.actor = actor, .pg = pg};
+}
+void pg_loop_fini(pg_loop_t *self)
+{
+    (void)self;
+}
+/* Answers come when the test says so: w_answer_sync. */
+int64_t pg_loop_turn(pg_loop_t *self, now_t now)
+{
+    (void)self;
+    (void)now;
+    return 1000;
+}
+
+static inline w_ask_t *w_ask(w_ask_kind_t kind, void *arg)
+{
+    w_ask_t *ask = w_new(sizeof *ask);
+    w_ask_t **end = &w.asks;
+    ask->kind = kind;
+    ask->arg = arg;
+    while (*end != NULL)
+        end = &(*end)->next;
+    *end = ask;
+    return ask;
+}
+
+err_t pg_query(pg_t *self, const pg_stmt_t *stmt, const pg_params_t *params, pg_done_f *done,
+               void *arg)
+{
+    (void)self;
+    (void)params;
+    assert(strstr(stmt->sql, "log_epoch") != NULL);
+    w_ask(W_ASK_EPOCH, arg)->on_epoch = done;
+    return ERR_OK;
+}
+
+err_t eventlog_heads(pg_t *pg, eventlog_heads_f *done, void *arg)
+{
+    (void)pg;
+    w_ask(W_ASK_HEADS, arg)->on_heads = done;
+    return ERR_OK;
+}
+
+err_t eventlog_read(pg_t *pg, const int64_t positions[N_SHARDS], shard_set_t shards, int limit,
+                    const eventlog_reader_t *reader)
+{
+    (void)pg;
+    w_ask_t *ask = w_ask(W_ASK_EVENTS, reader->arg);
+    ask->reader = *reader;
+    ask->shards = shards;
+    ask->limit = limit;
+    memcpy(ask->positions, positions, sizeof ask->positions);
+    return ERR_OK;
+}
+
+static inline void w_answer_epoch(const w_ask_t *ask, pg_fate_t fate)
+{
+    pg_result_t *result = w_result_new();
+    w_put_bytes(result, &w_row(result)[0], slice_of(w.epoch, EPOCH_CHARS));
+    ask->on_epoch(ask->arg, fate, result);
+    w_result_destroy(result);
+}
+
+static inline void w_answer_heads(const w_ask_t *ask, pg_fate_t fate)
+{
+    int64_t heads[N_SHARDS] = {0};
+    for (int i = 0; i < W_STREAMS; i++) {
+        const w_stream_t *stream = &w.streams[i];
+        int64_t *head = &heads[shard_of(&stream->id)];
+        if (stream->n_events > 0 && stream->events[stream->n_events - 1].id > *head)
+            *head = stream->events[stream->n_events - 1].id;
+    }
+    ask->on_heads(ask->arg, fate, fate == PG_OK ? heads : NULL);
+}
+
+static inline void w_tell_event(const w_ask_t *ask, const w_stream_t *stream, int64_t rev)
+{
+    const w_event_t *event = &stream->events[rev - 1];
+    log_event_t from = {.id = event->id,
+                        .shard = (uint8_t)shard_of(&stream->id),
+                        .stream = stream->id,
+                        .rev = rev,
+                        .type = event->type,
+                        .at_us = w.now.wall_us};
+    memcpy(from.epoch, w.epoch, EPOCH_CHARS);
+    from.body = event->is_purged ? slice_none() : buf_slice(&event->body);
+    ask->reader.event(ask->reader.arg, &from);
+}
+
+/* The oldest event of a shard behind an id. */
+static const w_stream_t *w_next_event(unsigned shard, int64_t after, int64_t *rev)
+{
+    const w_stream_t *found = NULL;
+    for (int i = 0; i < W_STREAMS; i++) {
+        const w_stream_t *stream = &w.streams[i];
+        int at = 0;
+        if (shard_of(&stream->id) != shard)
+            continue;
+        while (at < stream->n_events && stream->events[at].id <= after)
+            at++;
+        if (at < stream->n_events &&
+            (found == NULL || stream->events[at].id < found->events[*rev - 1].id)) {
+            found = stream;
+            *rev = at + 1;
+        }
+    }
+    return found;
+}
+
+static inline void w_answer_events(w_ask_t *ask, pg_fate_t fate)
+{
+    eventlog_end_t end = {.fate = fate};
+    for (unsigned shard = 0; fate == PG_OK && shard < N_SHARDS; shard++) {
+        int64_t rev;
+        int n = 0;
+        const w_stream_t *stream;
+        if ((ask->shards >> shard & 1) == 0)
+            continue;
+        while (n < ask->limit &&
+               (stream = w_next_event(shard, ask->positions[shard], &rev)) != NULL) {
+            w_tell_event(ask, stream, rev);
+            ask->positions[shard] = stream->events[rev - 1].id;
+            n++;
+        }
+        if (n == ask->limit)
+            end.more |= (shard_set_t)1 << shard;
+    }
+    ask->reader.end(ask->reader.arg, &end);
+}
+
+/* Answers the oldest of sync's questions. */
+static inline void w_answer_sync(pg_fate_t fate)
+{
+    w_ask_t *ask = w.asks;
+    w.asks = ask->next;
+    if (ask->kind == W_ASK_EPOCH)
+        w_answer_epoch(ask, fate);
+    else if (ask->kind == W_ASK_HEADS)
+        w_answer_heads(ask, fate);
+    else
+        w_answer_events(ask, fate);
+    free(ask);
+}
+
+#endif

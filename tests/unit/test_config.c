@@ -1,0 +1,358 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Settings: where they come from, which wins, and that every mistake names its key. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "actors/config.h"
+#include "actors/mask.h"
+
+#define DATABASE "TASKWIRE_DATABASE_URL=postgresql:///tasks"
+#define DATA_DIR "TASKWIRE_DATA_DIR=/tmp"
+#define REQUIRED DATABASE, DATA_DIR
+
+/* A file with this content; to be removed by drop_file. */
+static char *make_file(const char *content)
+{
+    static char path[] = "/tmp/taskwire-config-XXXXXX";
+    memcpy(path + sizeof path - 7, "XXXXXX", 6);
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, content, strlen(content)), (ssize_t)strlen(content));
+    close(fd);
+    char *copy = strdup(path);
+    assert_non_null(copy);
+    return copy;
+}
+
+static void drop_file(char *path)
+{
+    unlink(path);
+    free(path);
+}
+
+static config_t *read_good(char **environment, const char *file)
+{
+    char error[CONFIG_ERROR_CHARS];
+    config_t *config = config_new(environment, file, true, error);
+    if (config == NULL)
+        fail_msg("%s", error);
+    assert_string_equal(error, "");
+    return config;
+}
+
+/* Reads settings that are wrong; the sentence must hold both texts. */
+static void assert_refused(char **environment, const char *file, const char *key, const char *words)
+{
+    char error[CONFIG_ERROR_CHARS] = "";
+    config_t *config = config_new(environment, file, true, error);
+    if (config != NULL || strstr(error, key) == NULL || strstr(error, words) == NULL)
+        fail_msg("wanted a complaint of %s with %s, got: %s", key, words, error);
+}
+
+static void defaults_are_those_of_the_documentation(void **state)
+{
+    (void)state;
+    char *environment[] = {REQUIRED, "PATH=/bin", "TASKWIRE_HOME=/somewhere", NULL};
+    config_t *config = read_good(environment, NULL);
+    assert_string_equal(config->listen, "127.0.0.1:8080");
+    assert_string_equal(config->admin_listen, "127.0.0.1:8081");
+    assert_string_equal(config->database_url, "postgresql:///tasks");
+    assert_string_equal(config->data_dir, "/tmp");
+    assert_string_equal(config->kafka_brokers, "");
+    assert_string_equal(config->public_url, "");
+    assert_string_equal(config->allowed_origins, "");
+    assert_string_equal(config->trusted_proxies, "");
+    assert_string_equal(config->tls_cert, "");
+    assert_string_equal(config->tls_key, "");
+    assert_false(config->is_registration_open);
+    assert_int_equal(config->rate_limit, 1000);
+    assert_int_equal(config->rate_limit_anonymous, 50);
+    assert_int_equal(config->log_level, LOG_INFO);
+    assert_false(config->log_json);
+    assert_int_equal(config->start_timeout_us, 30000000);
+    assert_int_equal(config->gateways, 1);
+    assert_true(config->writer_connections >= 1 && config->writer_connections <= 8);
+    assert_true(config->anchor_interval_us >= 1000000);
+    assert_true(config->outcome_timeout_us >= 1000000);
+    config_destroy(&config);
+    assert_null(config);
+    config_destroy(&config);
+}
+
+static void every_setting_can_be_set(void **state)
+{
+    (void)state;
+    char *environment[] = {REQUIRED,
+                           "TASKWIRE_LISTEN=[::1]:0",
+                           "TASKWIRE_ADMIN_LISTEN=0.0.0.0:65535",
+                           "TASKWIRE_PUBLIC_URL=https://tasks.example.org",
+                           "TASKWIRE_ALLOWED_ORIGINS=https://a.example, http://b.example:81",
+                           "TASKWIRE_TRUSTED_PROXIES=10.0.0.1,::1",
+                           "TASKWIRE_REGISTRATION=open",
+                           "TASKWIRE_RATE_LIMIT=0",
+                           "TASKWIRE_RATE_LIMIT_ANONYMOUS=7",
+                           "TASKWIRE_LOG_LEVEL=error",
+                           "TASKWIRE_LOG_FORMAT=json",
+                           "TASKWIRE_START_TIMEOUT=0",
+                           "TASKWIRE_GATEWAYS=16",
+                           "TASKWIRE_WRITER_CONNECTIONS=8",
+                           "TASKWIRE_ANCHOR_INTERVAL=1",
+                           "TASKWIRE_OUTCOME_TIMEOUT=300",
+                           NULL};
+    config_t *config = read_good(environment, NULL);
+    assert_string_equal(config->listen, "[::1]:0");
+    assert_string_equal(config->admin_listen, "0.0.0.0:65535");
+    assert_string_equal(config->public_url, "https://tasks.example.org");
+    assert_string_equal(config->allowed_origins, "https://a.example, http://b.example:81");
+    assert_string_equal(config->trusted_proxies, "10.0.0.1,::1");
+    assert_true(config->is_registration_open);
+    assert_int_equal(config->rate_limit, 0);
+    assert_int_equal(config->rate_limit_anonymous, 7);
+    assert_int_equal(config->log_level, LOG_ERROR);
+    assert_true(config->log_json);
+    assert_int_equal(config->start_timeout_us, 0);
+    assert_int_equal(config->gateways, 16);
+    assert_int_equal(config->writer_connections, 8);
+    assert_int_equal(config->anchor_interval_us, 1000000);
+    assert_int_equal(config->outcome_timeout_us, 300000000);
+    config_destroy(&config);
+}
+
+static void an_empty_value_means_the_default(void **state)
+{
+    (void)state;
+    char *environment[] = {REQUIRED,
+                           "TASKWIRE_RATE_LIMIT=",
+                           "TASKWIRE_LISTEN=",
+                           "TASKWIRE_KAFKA_BROKERS=",
+                           "TASKWIRE_KAFKA_SASL_MECHANISM=",
+                           "TASKWIRE_TLS_KEY=",
+                           "TASKWIRE_DATABASE_URL_FILE=",
+                           NULL};
+    config_t *config = read_good(environment, NULL);
+    assert_int_equal(config->rate_limit, 1000);
+    assert_string_equal(config->listen, "127.0.0.1:8080");
+    config_destroy(&config);
+}
+
+static void bad_values_name_their_key(void **state)
+{
+    (void)state;
+    static const char *const bad[][2] = {
+        {"TASKWIRE_LISTEN", "8080"},
+        {"TASKWIRE_LISTEN", ":8080"},
+        {"TASKWIRE_LISTEN", "localhost:"},
+        {"TASKWIRE_LISTEN", "localhost:65536"},
+        {"TASKWIRE_LISTEN", "localhost:-1"},
+        {"TASKWIRE_LISTEN", "::1:8080"},
+        {"TASKWIRE_LISTEN", "[]:8080"},
+        {"TASKWIRE_ADMIN_LISTEN", "localhost:80x"},
+        {"TASKWIRE_PUBLIC_URL", "tasks.example.org"},
+        {"TASKWIRE_PUBLIC_URL", "https://"},
+        {"TASKWIRE_PUBLIC_URL", "https://tasks.example.org/"},
+        {"TASKWIRE_PUBLIC_URL", "ftp://tasks.example.org"},
+        {"TASKWIRE_ALLOWED_ORIGINS", "https://a.example,"},
+        {"TASKWIRE_ALLOWED_ORIGINS", "*"},
+        {"TASKWIRE_TRUSTED_PROXIES", "proxy.example"},
+        {"TASKWIRE_TRUSTED_PROXIES", "10.0.0.300"},
+        {"TASKWIRE_REGISTRATION", "OPEN"},
+        {"TASKWIRE_RATE_LIMIT", "-1"},
+        {"TASKWIRE_RATE_LIMIT", "1e3"},
+        {"TASKWIRE_RATE_LIMIT", "99999999999999999999"},
+        {"TASKWIRE_RATE_LIMIT", "1000000001"},
+        {"TASKWIRE_RATE_LIMIT", " 1"},
+        {"TASKWIRE_GATEWAYS", "0"},
+        {"TASKWIRE_GATEWAYS", "17"},
+        {"TASKWIRE_WRITER_CONNECTIONS", "9"},
+        {"TASKWIRE_START_TIMEOUT", "30s"},
+        {"TASKWIRE_LOG_LEVEL", "trace"},
+        {"TASKWIRE_LOG_FORMAT", "xml"},
+        {"TASKWIRE_KAFKA_BROKERS", "localhost:9092"},
+        {"TASKWIRE_KAFKA_ENCODING", "json"},
+        {"TASKWIRE_TLS_CERT", "/etc/cert.pem"},
+        {"TASKWIRE_PUBLIC_URL", "https://a\nb"},
+        {"TASKWIRE_LISTENN", "x"},
+        {"TASKWIRE_", "x"},
+        {"TASKWIRE_listen_", "x"},
+        {"TASKWIRE_FILE", "x"},
+        {"TASKWIRE_RATE_LIMIT_FILE", "/nonexistent/file"},
+        {"TASKWIRE_RATE_LIMIT_FILE", "/tmp"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        char pair[256];
+        snprintf(pair, sizeof pair, "%s=%s", bad[i][0], bad[i][1]);
+        char *environment[] = {REQUIRED, pair, NULL};
+        assert_refused(environment, NULL, bad[i][0], ":");
+    }
+}
+
+static void what_is_required_is_asked_for(void **state)
+{
+    (void)state;
+    char *nothing[] = {NULL};
+    char *only_database[] = {DATABASE, NULL};
+    char *empty[] = {DATABASE, "TASKWIRE_DATA_DIR=", NULL};
+    assert_refused(nothing, NULL, "TASKWIRE_DATABASE_URL", "required");
+    assert_refused(only_database, NULL, "TASKWIRE_DATA_DIR", "required");
+    assert_refused(empty, NULL, "TASKWIRE_DATA_DIR", "required");
+    char error[CONFIG_ERROR_CHARS];
+    config_t *config = config_new(nothing, NULL, false, error);
+    assert_non_null(config);
+    assert_string_equal(config->database_url, "");
+    assert_string_equal(error, "");
+    config_destroy(&config);
+}
+
+static void a_value_may_stand_in_a_file_of_its_own(void **state)
+{
+    (void)state;
+    char *file = make_file("postgresql://u:secret@host/db\r\n\n");
+    char pair[256];
+    snprintf(pair, sizeof pair, "TASKWIRE_DATABASE_URL_FILE=%s", file);
+    char *environment[] = {pair, DATA_DIR, NULL};
+    config_t *config = read_good(environment, NULL);
+    assert_string_equal(config->database_url, "postgresql://u:secret@host/db");
+    config_destroy(&config);
+    char *both[] = {pair, REQUIRED, NULL};
+    assert_refused(both, NULL, "TASKWIRE_DATABASE_URL", "twice");
+    drop_file(file);
+    file = make_file("one\ntwo\n");
+    snprintf(pair, sizeof pair, "TASKWIRE_DATABASE_URL_FILE=%s", file);
+    assert_refused(environment, NULL, "TASKWIRE_DATABASE_URL_FILE", "one line");
+    drop_file(file);
+}
+
+static void a_config_file_sets_what_the_environment_does_not(void **state)
+{
+    (void)state;
+    char *file = make_file("# comment\n"
+                           "\n"
+                           "database_url = postgresql:///from?a=b \r\n"
+                           "  data_dir=/var\n"
+                           "rate_limit = 5\n"
+                           "log_level = debug");
+    char *environment[] = {"TASKWIRE_RATE_LIMIT=6", "TASKWIRE_LOG_LEVEL=", NULL};
+    config_t *config = read_good(environment, file);
+    assert_string_equal(config->database_url, "postgresql:///from?a=b");
+    assert_string_equal(config->data_dir, "/var");
+    assert_int_equal(config->rate_limit, 6);
+    assert_int_equal(config->log_level, LOG_INFO); /* the environment says: the default */
+    config_destroy(&config);
+    drop_file(file);
+}
+
+static void mistakes_in_a_config_file_name_their_key(void **state)
+{
+    (void)state;
+    static const char *const bad[][3] = {
+        {"rate_limit = x\n", "rate_limit", "whole number"},
+        {"rate_limit = 5\nrate_limit = 5\n", "rate_limit", "twice"},
+        {"rate_limt = 5\n", "rate_limt", "no such setting"},
+        {"RATE_LIMIT = 5\n", "RATE_LIMIT", "lower case"},
+        {"taskwire_rate_limit = 5\n", "taskwire_rate_limit", "no such setting"},
+        {"rate_limit 5\n", "line 1", "key = value"},
+        {"\n# x\nrate_limit\n", "line 3", "key = value"},
+        {"kafka_brokers = a:1\n", "kafka_brokers", "local mode"},
+        {"kafka_sasl_mechanism = PLAIN\n", "kafka_sasl_mechanism", "local mode"},
+        {"home = /x\n", "home", "no such setting"},
+        {" = 5\n", "", "no such setting"},
+    };
+    char *environment[] = {REQUIRED, NULL};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        char *file = make_file(bad[i][0]);
+        assert_refused(environment, file, bad[i][1], bad[i][2]);
+        drop_file(file);
+    }
+    assert_refused(environment, "/nonexistent/taskwire.conf", "--config", "cannot read");
+}
+
+static void a_config_file_that_is_too_large_is_refused(void **state)
+{
+    (void)state;
+    char *content = malloc(70001);
+    memset(content, '#', 70000);
+    content[70000] = '\0';
+    char *file = make_file(content);
+    char *environment[] = {REQUIRED, NULL};
+    assert_refused(environment, file, "--config", "64 KiB");
+    drop_file(file);
+    free(content);
+}
+
+static void printing_shows_all_and_masks_secrets(void **state)
+{
+    (void)state;
+    char *environment[] = {"TASKWIRE_DATABASE_URL=postgresql://u:s3cret@host/db?password=s3cret",
+                           DATA_DIR, NULL};
+    config_t *config = read_good(environment, NULL);
+    buf_t out = {0};
+    config_print(config, &out);
+    buf_append_byte(&out, '\0');
+    const char *text = (const char *)out.data;
+    assert_null(strstr(text, "s3cret"));
+    assert_non_null(strstr(text, "TASKWIRE_LISTEN=127.0.0.1:8080\n"));
+    assert_non_null(
+        strstr(text, "TASKWIRE_DATABASE_URL=postgresql://u:****@host/db?password=****\n"));
+    assert_non_null(strstr(text, "TASKWIRE_START_TIMEOUT=30\n"));
+    buf_reset(&out);
+    config_help(&out);
+    buf_append_byte(&out, '\0');
+    assert_non_null(strstr((const char *)out.data, "TASKWIRE_GATEWAYS (default 1)"));
+    assert_non_null(strstr((const char *)out.data, "TASKWIRE_DATA_DIR (required)"));
+    buf_fini(&out);
+    config_destroy(&config);
+}
+
+static void passwords_are_masked_wherever_they_stand(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {
+        {"", ""},
+        {"127.0.0.1:8080", "127.0.0.1:8080"},
+        {"postgresql:///db", "postgresql:///db"},
+        {"postgresql://user@host:5432/db", "postgresql://user@host:5432/db"},
+        {"postgresql://user:pw@host:5432/db", "postgresql://user:****@host:5432/db"},
+        {"postgresql://user:p/w@x@host/db", "postgresql://user:****@host/db"},
+        {"postgresql://user:pw@h/db?sslmode=x&password=pw&a=b",
+         "postgresql://user:****@h/db?sslmode=x&password=****&a=b"},
+        {"postgresql:///db?options=a:b@c", "postgresql:///db?options=a:b@c"},
+        {"host=/run user=u password=pw dbname=d", "host=/run user=u password=**** dbname=d"},
+        {"password = 'p \\' w' dbname=d", "password = **** dbname=d"},
+        {"PASSWORD='open", "PASSWORD=****"},
+        {"sslpassword=pw password=pw", "sslpassword=**** password=****"},
+        {"password=", "password=****"},
+        {"host=password-db dbname=d", "host=password-db dbname=d"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        buf_t out = {0};
+        mask_secrets(cases[i][0], &out);
+        buf_append_byte(&out, '\0');
+        assert_string_equal((const char *)out.data, cases[i][1]);
+        buf_fini(&out);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(defaults_are_those_of_the_documentation),
+        cmocka_unit_test(every_setting_can_be_set),
+        cmocka_unit_test(an_empty_value_means_the_default),
+        cmocka_unit_test(bad_values_name_their_key),
+        cmocka_unit_test(what_is_required_is_asked_for),
+        cmocka_unit_test(a_value_may_stand_in_a_file_of_its_own),
+        cmocka_unit_test(a_config_file_sets_what_the_environment_does_not),
+        cmocka_unit_test(mistakes_in_a_config_file_name_their_key),
+        cmocka_unit_test(a_config_file_that_is_too_large_is_refused),
+        cmocka_unit_test(printing_shows_all_and_masks_secrets),
+        cmocka_unit_test(passwords_are_masked_wherever_they_stand),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
