@@ -10,6 +10,7 @@
 #include "schema/instant.h"
 
 #define LINE_CHARS 256
+#define MIN_HEADS 64
 #define MAGIC "taskwire-anchors 1 "
 
 typedef enum { LINE_WHOLE, LINE_CUT, LINE_BAD } line_state_t;
@@ -24,9 +25,6 @@ typedef struct {
 void anchor_reader_init(anchor_reader_t *self, FILE *file)
 {
     *self = (anchor_reader_t){.file = file, .previous = "-", .last_us = INSTANT_NONE};
-    self->heads = calloc(ANCHOR_MAX_HEADS, sizeof *self->heads);
-    if (self->heads == NULL)
-        abort();
 }
 
 void anchor_reader_fini(anchor_reader_t *self)
@@ -171,11 +169,23 @@ static anchor_step_t read_header(anchor_reader_t *self)
     return ANCHOR_BLOCK;
 }
 
+/* The count in a block's first line is believed only as far as lines follow. */
+static anchor_head_t *place_of_head(anchor_reader_t *self)
+{
+    if (self->n_heads == self->capacity) {
+        self->capacity = self->capacity == 0 ? MIN_HEADS : self->capacity * 2;
+        self->heads = realloc(self->heads, self->capacity * sizeof *self->heads);
+        if (self->heads == NULL)
+            abort();
+    }
+    return &self->heads[self->n_heads];
+}
+
 static anchor_step_t read_heads(anchor_reader_t *self, size_t n_heads, line_t *line)
 {
     for (self->n_heads = 0; self->n_heads < n_heads; self->n_heads++) {
         line_state_t state = read_line(self->file, line);
-        if (state != LINE_WHOLE || !parse_head(line, &self->heads[self->n_heads]))
+        if (state != LINE_WHOLE || !parse_head(line, place_of_head(self)))
             return judge(self, state, line, "has a line that is none");
         keep(self, line);
     }

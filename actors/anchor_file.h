@@ -33,6 +33,7 @@ typedef struct {
     buf_t text; /* what is signed */
     anchor_head_t *heads;
     size_t n_heads;
+    size_t capacity;
     int64_t at_us;
     bool is_part;
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Only the readiness changes while threads run: a flag that is cheap to ask, and the reason behind
+/* Only the readiness changes while threads run: flags that are cheap to ask, and the reason behind
  * a lock because it is text. */
 #include "actors/network.h"
 
@@ -47,13 +47,26 @@ void network_set_ready(network_t *self, bool is_ready, const char *why)
         doorbell_ring(self->ready_bell, 0);
 }
 
+void network_set_blind(network_t *self, uint32_t gateway, bool is_blind)
+{
+    unsigned bit = 1u << gateway;
+    if (is_blind)
+        atomic_fetch_or(&self->blind_gateways, bit);
+    else
+        atomic_fetch_and(&self->blind_gateways, ~bit);
+    if (self->ready_bell != NULL)
+        doorbell_ring(self->ready_bell, 0);
+}
+
 bool network_is_ready(const network_t *self, char *why, size_t size)
 {
     network_t *shared = (network_t *)(uintptr_t)self; /* for the lock only */
     pthread_mutex_lock(&shared->ready_lock);
     bool is_ready = atomic_load(&shared->is_ready);
+    bool is_blind = is_ready && atomic_load(&shared->blind_gateways) != 0;
     if (why != NULL && size > 0)
-        snprintf(why, size, "%s", shared->ready_why);
+        snprintf(why, size, "%s",
+                 is_blind ? "a gateway has no connection to the database" : shared->ready_why);
     pthread_mutex_unlock(&shared->ready_lock);
-    return is_ready;
+    return is_ready && !is_blind;
 }

@@ -36,6 +36,7 @@ typedef struct {
 
     /* Whether the program can do its work; see network_set_ready. All zero: not yet, without a reason. */
     atomic_bool is_ready;
+    atomic_uint blind_gateways; /* bit G: gateway G; see network_set_blind */
     pthread_mutex_t ready_lock;
     char ready_why[NETWORK_WHY_CHARS];
     doorbell_t *ready_bell; /* rung when it changes; NULL: nobody waits */
@@ -52,6 +53,10 @@ void network_describe(const network_t *self, buf_t *out);
 
 /* Whether the program can do its work, for /readyz. The writer keeps it. Thread: any. */
 void network_set_ready(network_t *self, bool is_ready, const char *why);
+
+/* Whether a gateway cannot read from the database: the program is not ready while there is one that cannot. Thread: the
+ * gateway's, or before it starts. */
+void network_set_blind(network_t *self, uint32_t gateway, bool is_blind);
 
 /* The answer to /readyz; `why` (may be NULL) gets the reason as a C string, "" if there is none. Thread: any. */
 bool network_is_ready(const network_t *self, char *why, size_t size);

@@ -367,8 +367,9 @@ static void on_epoch(void *arg, pg_fate_t fate, const pg_result_t *result)
         self->state = SYNC_UNSURE;
 }
 
-/* The epoch is asked for with each poll, in a new session and when an event is of another one; heads whenever
- * it is not known where to read. In this order: heads are never of an older history than the epoch.
+/* The epoch is asked for with each poll, in a new session and when an event is of another one;
+ * heads whenever it is not known where to read. In this order: heads are never of an older history
+ * than the epoch.
  */
 static void ask(sync_t *self, now_t now)
 {
@@ -459,7 +460,7 @@ static err_t sync_open(void *arg, actor_t *actor)
         self->outlets[i].port = network_port(self->network, ADDRESS_GATEWAY + i);
     const pg_options_t options = {
         .url = self->network->config->database_url,
-        .who = "sync",
+        .who = "taskwire sync",
         .options = "-c default_transaction_read_only=on",
         .reply_timeout_us = REPLY_LIMIT_US,
     };

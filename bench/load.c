@@ -66,7 +66,8 @@ int64_t latency_at(const latency_t *self, double share)
 
 void latency_put_json(const latency_t *self, buf_t *out)
 {
-    buf_format(out, "{\"n\":%llu,\"mean\":%lld,\"p50\":%lld,\"p90\":%lld", (unsigned long long)self->n,
+    buf_format(out, "{\"n\":%llu,\"mean\":%lld,\"p50\":%lld,\"p90\":%lld",
+               (unsigned long long)self->n,
                (long long)(self->n == 0 ? 0 : self->sum_us / (int64_t)self->n),
                (long long)latency_at(self, 0.5), (long long)latency_at(self, 0.9));
     buf_format(out, ",\"p99\":%lld,\"p999\":%lld,\"max\":%lld}", (long long)latency_at(self, 0.99),
@@ -114,7 +115,8 @@ int64_t load_number(const char *option, const char *text, int64_t min, int64_t m
     errno = 0;
     long long value = strtoll(text, &end, 10);
     if (errno != 0 || end == text || *end != '\0' || value < min || value > max)
-        load_die("%s: a number from %lld to %lld is needed", option, (long long)min, (long long)max);
+        load_die("%s: a number from %lld to %lld is needed", option, (long long)min,
+                 (long long)max);
     return value;
 }
 

@@ -62,7 +62,8 @@ bool stamp_find(slice_t text, int64_t *wall_us);
 
 /* --- connections --- */
 
-/* One connection; `in` holds only what is not whole yet, `out` only what the kernel did not take. */
+/* One connection; `in` holds only what is not whole yet, `out` only what the kernel did not take.
+ */
 typedef struct {
     int fd; /* -1: none */
     buf_t in;

@@ -16,11 +16,11 @@
 #define MAX_STATUS 600
 
 static const char usage[] =
-    "usage: load_http --port PORT --targets FILE [--host ADDRESS] [--token TOKEN] [--method GET|PATCH]\n"
+    "usage: load_http --port PORT --targets FILE [--host ADDRESS] [--method GET|PATCH]\n"
     "                 [--connections N] [--seconds S] [--rate R] [--seed N]\n"
     "\n"
-    "FILE has one path a line; each request takes one at random. Without --rate every connection sends\n"
-    "its next request when it has its answer. Prints one line of JSON.\n";
+    "FILE has lines of `PATH [TOKEN]`; each request takes one at random. Without --rate every\n"
+    "connection sends its next request when it has its answer. Prints one line of JSON.\n";
 
 typedef struct {
     wire_t wire;
@@ -31,9 +31,8 @@ typedef struct {
 typedef struct {
     const char *host;
     const char *port;
-    const char *token;
     const char *method;
-    char **targets;
+    char **targets; /* lines */
     size_t n_targets;
     size_t n_clients;
     int64_t seconds;
@@ -68,10 +67,12 @@ static void put_body(buf_t *out, int64_t wall_us)
 static void put_request(load_t *self, buf_t *out, int64_t due_us)
 {
     bool has_body = strcmp(self->method, "PATCH") == 0;
-    buf_format(out, "%s %s HTTP/1.1\r\nHost: %s:%s\r\n", self->method,
-               self->targets[load_random(&self->random) % self->n_targets], self->host, self->port);
-    if (self->token != NULL)
-        buf_format(out, "Authorization: Bearer %s\r\n", self->token);
+    const char *target = self->targets[load_random(&self->random) % self->n_targets];
+    const char *token = strchrnul(target, ' ');
+    buf_format(out, "%s %.*s HTTP/1.1\r\nHost: %s:%s\r\n", self->method, (int)(token - target),
+               target, self->host, self->port);
+    if (*token != '\0')
+        buf_format(out, "Authorization: Bearer %s\r\n", token + 1);
     if (!has_body) {
         buf_append_str(out, "\r\n");
         return;
@@ -267,8 +268,8 @@ static void print(const load_t *self, int64_t cpu_us)
     for (int status = 200; status < 300; status++)
         n_good += self->statuses[status];
     buf_format(&out, "{\"rate\":%.1f,\"answers\":%llu,\"good\":%llu",
-               (double)self->n_in_time / (double)self->seconds,
-               (unsigned long long)self->latency.n, (unsigned long long)n_good);
+               (double)self->n_in_time / (double)self->seconds, (unsigned long long)self->latency.n,
+               (unsigned long long)n_good);
     buf_format(&out, ",\"unanswered\":%llu,\"closed\":%llu,\"unreadable\":%llu",
                (unsigned long long)unanswered(self), (unsigned long long)self->n_closed,
                (unsigned long long)self->n_unread);
@@ -314,8 +315,6 @@ static void take_option(load_t *self, const char *name, const char *value)
         self->host = value;
     else if (strcmp(name, "port") == 0)
         self->port = value;
-    else if (strcmp(name, "token") == 0)
-        self->token = value;
     else if (strcmp(name, "method") == 0)
         self->method = value;
     else if (strcmp(name, "targets") == 0)
@@ -332,19 +331,21 @@ static void take_option(load_t *self, const char *name, const char *value)
 
 static void read_options(load_t *self, int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"host", required_argument, NULL, 'o'},        {"port", required_argument, NULL, 'o'},
-        {"token", required_argument, NULL, 'o'},       {"method", required_argument, NULL, 'o'},
-        {"targets", required_argument, NULL, 'o'},     {"connections", required_argument, NULL, 'o'},
-        {"seconds", required_argument, NULL, 'o'},     {"rate", required_argument, NULL, 'o'},
-        {"seed", required_argument, NULL, 'o'},        {NULL, 0, NULL, 0}};
+    static const struct option options[] = {{"host", required_argument, NULL, 'o'},
+                                            {"port", required_argument, NULL, 'o'},
+                                            {"method", required_argument, NULL, 'o'},
+                                            {"targets", required_argument, NULL, 'o'},
+                                            {"connections", required_argument, NULL, 'o'},
+                                            {"seconds", required_argument, NULL, 'o'},
+                                            {"rate", required_argument, NULL, 'o'},
+                                            {"seed", required_argument, NULL, 'o'},
+                                            {NULL, 0, NULL, 0}};
     int place;
     int found;
     while ((found = getopt_long(argc, argv, "", options, &place)) == 'o')
         take_option(self, options[place].name, optarg);
     bool is_known = strcmp(self->method, "GET") == 0 || strcmp(self->method, "PATCH") == 0;
-    if (self->port == NULL || self->targets == NULL || optind != argc || found != -1 ||
-        !is_known) {
+    if (self->port == NULL || self->targets == NULL || optind != argc || found != -1 || !is_known) {
         fputs(usage, stderr);
         exit(64);
     }

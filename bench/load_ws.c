@@ -9,6 +9,7 @@
  * and latencies count from then. Without a writer it stays until its input ends. */
 #include "bench/load.h"
 
+#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,12 +26,15 @@
 #define HEAD_SHOWN 200
 
 static const char usage[] =
-    "usage: load_ws --port PORT --token TOKEN --streams FILE [--host ADDRESS] [--connections N]\n"
+    "usage: load_ws --port PORT --token TOKEN [--streams FILE] [--host ADDRESS] [--connections N]\n"
     "               [--record FILE] [--targets FILE [--seconds S] [--window N | --rate R]]\n"
     "\n"
-    "streams: lines of `STREAM EPOCH REV`, which connections subscribe to in turn (from REV on), or one\n"
-    "line `-`: log in only. targets: lines of `LIST TASK`, which are patched in turn; all streams must\n"
-    "then be the one list. Without targets it prints `ready` and stays until its input ends. record: a\n"
+    "streams: lines of `STREAM EPOCH REV`, which connections subscribe to in turn, from REV on "
+    "(without:\n"
+    "they only log in). targets: lines of `LIST TASK`, which are patched in turn; all streams "
+    "must\n"
+    "then be the one list. Without targets it prints `ready` and stays until its input ends. "
+    "record: a\n"
     "line `STREAM REV RECEIVED_US SENT_US` per frame. Prints one line of JSON.\n";
 
 typedef enum { OP_TEXT = 1, OP_CLOSE = 8, OP_PING = 9, OP_PONG = 10 } opcode_t;
@@ -142,8 +146,8 @@ static void send_command(load_t *self, int64_t due_us)
     uuid_format(&command, id);
     buf_format(&text, "{\"op\":\"command\",\"command\":{\"id\":\"%.*s\",\"op\":\"task.patch\"",
                UUID_TEXT_CHARS, id);
-    buf_format(&text, ",\"list\":\"%.*s\",\"task\":\"%.*s\",\"data\":{\"title\":\"", UUID_TEXT_CHARS,
-               target, UUID_TEXT_CHARS, target + UUID_TEXT_CHARS + 1);
+    buf_format(&text, ",\"list\":\"%.*s\",\"task\":\"%.*s\",\"data\":{\"title\":\"",
+               UUID_TEXT_CHARS, target, UUID_TEXT_CHARS, target + UUID_TEXT_CHARS + 1);
     stamp_put(&text, due_us + load_wall_us() - load_mono_us());
     buf_append_str(&text, "\"}}}");
     self->n_sent++;
@@ -364,13 +368,12 @@ static void on_event(load_t *self, peer_t *peer, uint32_t events)
     if (got.n_bytes == 0)
         return;
     self->wall_us = load_wall_us();
-    size_t n_known = peer->wire.in.n_bytes > 0 ? peer->wire.in.n_bytes : got.n_bytes;
     for (size_t n; n_taken < got.n_bytes; n_taken += n) {
         n = take_one(self, peer, slice_of(got.data + n_taken, got.n_bytes - n_taken));
         if (n == 0)
             break;
     }
-    self->n_bytes += n_known < got.n_bytes ? n_known : n_taken;
+    self->n_bytes += n_taken;
     wire_keep(&peer->wire, got, n_taken);
 }
 
@@ -464,8 +467,9 @@ static void print(const load_t *self, int64_t cpu_us)
     buf_format(&out, ",\"gaps\":%llu,\"resets\":%llu,\"odd\":%llu,\"gone\":%zu",
                (unsigned long long)self->n_gaps, (unsigned long long)self->n_resets,
                (unsigned long long)self->n_odd, self->n_gone);
-    buf_format(&out, ",\"bytes\":%llu,\"cpu_us\":%lld,\"opening_us\":",
-               (unsigned long long)self->n_bytes, (long long)cpu_us);
+    buf_format(&out,
+               ",\"bytes\":%llu,\"cpu_us\":%lld,\"opening_us\":", (unsigned long long)self->n_bytes,
+               (long long)cpu_us);
     latency_put_json(&self->opening, &out);
     buf_append_str(&out, ",\"latency_us\":");
     latency_put_json(&self->latency, &out);
@@ -479,10 +483,6 @@ static void print(const load_t *self, int64_t cpu_us)
 static void read_streams(load_t *self, const char *file)
 {
     char **lines = load_lines(file, &self->n_streams);
-    if (strcmp(lines[0], "-") == 0) {
-        self->n_streams = 0;
-        return;
-    }
     self->streams = calloc(self->n_streams, sizeof *self->streams);
     for (size_t i = 0; i < self->n_streams; i++) {
         stream_t *stream = &self->streams[i];
@@ -528,20 +528,24 @@ static void take_option(load_t *self, const char *name, const char *value)
 
 static void read_options(load_t *self, int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"host", required_argument, NULL, 'o'},    {"port", required_argument, NULL, 'o'},
-        {"token", required_argument, NULL, 'o'},   {"streams", required_argument, NULL, 'o'},
-        {"targets", required_argument, NULL, 'o'}, {"connections", required_argument, NULL, 'o'},
-        {"seconds", required_argument, NULL, 'o'}, {"window", required_argument, NULL, 'o'},
-        {"rate", required_argument, NULL, 'o'},    {"record", required_argument, NULL, 'o'},
-        {NULL, 0, NULL, 0}};
+    static const struct option options[] = {{"host", required_argument, NULL, 'o'},
+                                            {"port", required_argument, NULL, 'o'},
+                                            {"token", required_argument, NULL, 'o'},
+                                            {"streams", required_argument, NULL, 'o'},
+                                            {"targets", required_argument, NULL, 'o'},
+                                            {"connections", required_argument, NULL, 'o'},
+                                            {"seconds", required_argument, NULL, 'o'},
+                                            {"window", required_argument, NULL, 'o'},
+                                            {"rate", required_argument, NULL, 'o'},
+                                            {"record", required_argument, NULL, 'o'},
+                                            {NULL, 0, NULL, 0}};
     int place;
     int found;
     while ((found = getopt_long(argc, argv, "", options, &place)) == 'o')
         take_option(self, options[place].name, optarg);
     bool has_one_stream = self->targets == NULL || self->n_streams == 1;
-    if (self->port == NULL || self->token == NULL || self->n_streams + (self->streams == NULL) == 0 ||
-        !has_one_stream || optind != argc || found != -1) {
+    if (self->port == NULL || self->token == NULL || !has_one_stream || optind != argc ||
+        found != -1) {
         fputs(usage, stderr);
         exit(64);
     }

@@ -24,14 +24,15 @@ struct page {
     int64_t touched_us; /* when the socket took something of it; monotonic */
 };
 
-/* One row with nulls if access is there and the log has nothing more; none without access. */
+/* Revs are dense, so a range of them bounds the page. One row with nulls if access is there and the
+ * log has nothing more; none without access. */
 static const pg_stmt_t select_page = {
     "SELECT p.rev, p.body, e.epoch FROM stream s CROSS JOIN log_epoch e LEFT JOIN LATERAL ("
     "SELECT v.rev, v.body FROM (SELECT rev, body, sum(coalesce(octet_length(body), 0)) OVER"
     " (ORDER BY rev) - coalesce(octet_length(body), 0) AS before FROM event"
-    " WHERE stream = s.id AND rev >= $3::bigint ORDER BY rev LIMIT " PAGE_EVENTS ") v"
+    " WHERE stream = $1::uuid AND rev >= $3::bigint AND rev < $3::bigint + " PAGE_EVENTS ") v"
     " WHERE v.before < " PAGE_BYTES ") p ON true"
-    " WHERE s.id = $1::uuid AND " SUBSCRIBE_MAY_READ("s", "$2::uuid") " ORDER BY p.rev"};
+    " WHERE s.id = $1::uuid AND " SUBSCRIBE_MAY_READ " ORDER BY p.rev"};
 
 static void on_page(void *arg, pg_fate_t fate, const pg_result_t *result);
 

@@ -8,7 +8,6 @@
 
 #include "gateway/http.h"
 #include "gateway/reply.h"
-#include "gateway/workers.h"
 
 #define MAX_HOLD_US (5 * US_PER_S)
 
@@ -39,10 +38,13 @@ void call_detach(call_t *self)
     self->request = NULL;
     self->arena = NULL;
     self->gateway->http->n_open--;
-    submit_forget(self->gateway->submits, self->submitted);
-    if (self->submitted != 0)
-        call_release(self);
+    if (self->on_verify != NULL)
+        workers_cancel(self->gateway->workers, self);
+    uint64_t submitted = self->submitted;
     self->submitted = 0;
+    submit_forget(self->gateway->submits, submitted);
+    if (submitted != 0)
+        call_release(self);
     call_release(self);
 }
 
@@ -167,6 +169,31 @@ void call_match(call_t *self, slice_t password, slice_t hash, call_match_f *next
 {
     self->on_match = next;
     err_t err = workers_match(self->gateway->workers, password, hash, on_match, self);
+    if (err == ERR_OK)
+        self->n_refs++;
+    else
+        reply_err(self, err, NULL);
+}
+
+/* --- the audit chain --- */
+
+static void on_verified(void *arg, err_t err, const verify_report_t *report)
+{
+    call_t *self = arg;
+    call_verify_f *next = self->on_verify;
+    self->on_verify = NULL;
+    if (self->request != NULL && err == ERR_OK)
+        next(self, report);
+    else if (self->request != NULL)
+        reply_err(self, err, NULL);
+    call_release(self);
+}
+
+void call_verify(call_t *self, const uuid_t *list, call_verify_f *next)
+{
+    const config_t *config = self->gateway->network->config;
+    self->on_verify = next;
+    err_t err = workers_verify(self->gateway->workers, config, list, on_verified, self);
     if (err == ERR_OK)
         self->n_refs++;
     else

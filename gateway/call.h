@@ -8,11 +8,13 @@
 
 #include "gateway/inner.h"
 #include "gateway/router.h"
+#include "gateway/workers.h"
 
 typedef void call_read_f(call_t *call, const pg_result_t *result);
 typedef void call_result_f(call_t *call, const result_t *result);
 typedef void call_hash_f(call_t *call, const char *hash);
 typedef void call_match_f(call_t *call, bool is_match);
+typedef void call_verify_f(call_t *call, const verify_report_t *report);
 
 struct call {
     gateway_t *gateway;
@@ -40,6 +42,7 @@ struct call {
     call_result_f *on_result;
     call_hash_f *on_hash;
     call_match_f *on_match;
+    call_verify_f *on_verify; /* NULL: nothing is being verified */
 };
 
 /* Makes the call of a request; it has one reference, the request's. */
@@ -62,6 +65,8 @@ bool call_succeeded(call_t *self, const result_t *result);
 /* Hashes or checks a password. */
 void call_hash(call_t *self, slice_t password, call_hash_f *next);
 void call_match(call_t *self, slice_t password, slice_t hash, call_match_f *next);
+/* Verifies the audit chain of a list. */
+void call_verify(call_t *self, const uuid_t *list, call_verify_f *next);
 
 /* Whether the stream's head is still behind the min_rev that was asked for. Then the handler will be run anew in a
  * little while, or 503 is answered when the client has waited long enough; the step just returns. */

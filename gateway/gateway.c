@@ -399,6 +399,7 @@ gateway_t *gateway_new(network_t *network, listeners_t *listeners, uint32_t inde
     self->listeners = listeners;
     self->index = index;
     self->loop = &full->loop;
+    network_set_blind(network, index, true); /* until its reads are connected */
     self->actor = actor_new(&ops, full, network->post, full->name, INBOX_LIMIT);
     mailbox_on_wake(actor_inbox(self->actor), on_mail, full);
     return self;

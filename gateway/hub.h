@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The hub of a gateway: the streams that it follows for its sockets, with their recent frames, and who gets them.
+/* The hub of a gateway: the streams that it follows for its sockets, with their recent frames, and
+ * who gets them.
  *
  * takes: WATCHED, FRAMES, ACCESS, EPOCH (hub_receive in inner.h). emits: WATCH. */
 #ifndef TASKWIRE_HUB_H
@@ -7,10 +8,11 @@
 
 #include "gateway/inner.h"
 
-/* Makes the hub of a gateway, with a port to sync. The gateway's other parts need not be there yet. Thread: the
- * gateway's. */
+/* Makes the hub of a gateway, with a port to sync. The gateway's other parts need not be there yet.
+ * Thread: the gateway's. */
 hub_t *hub_new(gateway_t *gateway);
-/* To be called when every socket is closed (server_destroy) and no read is under way (reads_stop). */
+/* To be called when every socket is closed (server_destroy) and no read is under way (reads_stop).
+ */
 void hub_destroy(hub_t **self_p);
 
 /* Streams followed now. */

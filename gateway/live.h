@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the files of live sync share: a socket has subscriptions, a subscription has a place in a stream, a stream that
- * is followed has a ring of frames and its subscriptions. There is no queue per client: what a client is to get next is
- * found by its subscriptions' cursors at the moment when its socket takes more. Thread: the gateway's.
+/* What the files of live sync share: a socket has subscriptions, a subscription has a place in a
+ * stream, a stream that is followed has a ring of frames and its subscriptions. There is no queue
+ * per client: what a client is to get next is found by its subscriptions' cursors at the moment
+ * when its socket takes more. Thread: the gateway's.
  *
  *   hub.c        streams: following them, their rings, waking subscriptions
  *   ws.c         sockets: login, messages, answers, closing
@@ -22,14 +23,17 @@
 
 #define WS_MAX_SUBSCRIPTIONS 1000
 #define WS_MAX_COMMANDS 256
-#define WS_OUTBOX_BYTES ((size_t)256 * 1024)       /* answers that a socket may leave waiting in any case */
-#define WS_OUTBOX_MAX_BYTES ((size_t)16 * 1024 * 1024) /* … and as long as all together leave less than that: */
+#define WS_OUTBOX_BUSY_BYTES ((size_t)1024 * 1024) /* with more waiting no command is taken */
+#define WS_OUTBOX_BYTES                                                                            \
+    ((size_t)256 * 1024) /* answers that a socket may leave waiting in any case */
+#define WS_OUTBOX_MAX_BYTES                                                                        \
+    ((size_t)16 * 1024 * 1024) /* … and as long as all together leave less than that: */
 #define HUB_OUTBOX_BYTES ((size_t)32 * 1024 * 1024)
 
 typedef struct ws ws_t;
 typedef struct followed followed_t;
 typedef struct subscription subscription_t;
-typedef struct page page_t;         /* backfill.c */
+typedef struct page page_t; /* backfill.c */
 typedef struct snapshot snapshot_t; /* snapshot.c */
 
 /* A question that is under way for somebody who may be gone when the answer comes. */
@@ -43,11 +47,11 @@ typedef struct {
 struct followed {
     idnode_t node; /* by stream id, in hub.followed */
     link_t subscriptions;
-    link_t lru;     /* in hub.lru while it has frames */
-    link_t unsaid;  /* in hub.unsaid while sync has not been told what is wanted */
+    link_t lru; /* in hub.lru while it has frames */
+    link_t unsaid; /* in hub.unsaid while sync has not been told what is wanted */
     link_t recheck; /* in hub.rechecks while memberships have to be looked up */
     ring_t ring;
-    bool is_asked;   /* WATCH was sent */
+    bool is_asked; /* WATCH was sent */
     bool is_watched; /* WATCHED came: from then on no frame is missed */
     bool is_rechecking;
     bool must_recheck_again;
@@ -57,14 +61,14 @@ struct followed {
 
 typedef enum {
     SUB_FOLLOWING, /* until the stream is being followed, in the history that the database has */
-    SUB_CHECKING,  /* access and head are being looked up */
-    SUB_SHOWING,   /* a snapshot waits, is loaded or goes out */
-    SUB_FLOWING,   /* events go out */
+    SUB_CHECKING, /* access and head are being looked up */
+    SUB_SHOWING, /* a snapshot waits, is loaded or goes out */
+    SUB_FLOWING, /* events go out */
 } phase_t;
 
 /* What the client asked; gone when it has been answered. */
 typedef struct {
-    char *ref;       /* as JSON; NULL: none */
+    char *ref; /* as JSON; NULL: none */
     bool can_resume; /* it named a position: */
     int64_t after;
     char epoch[EPOCH_CHARS];
@@ -75,8 +79,8 @@ typedef struct {
 struct subscription {
     link_t of_stream; /* in followed.subscriptions */
     link_t of_socket; /* in ws.subscriptions */
-    link_t ready;     /* in ws.ready while there may be something to write */
-    link_t waiting;   /* in a queue of subscribe.c, backfill.c or snapshot.c */
+    link_t ready; /* in ws.ready while there may be something to write */
+    link_t waiting; /* in a queue of subscribe.c, backfill.c or snapshot.c */
     followed_t *followed;
     ws_t *ws;
     opening_t *opening;
@@ -85,15 +89,15 @@ struct subscription {
     page_t *page;
     snapshot_t *snapshot;
     phase_t phase;
-    bool is_suspended;     /* its access is being looked up again: nothing goes out */
-    bool is_allowed;       /* while that is evaluated */
+    bool is_suspended; /* its access is being looked up again: nothing goes out */
+    bool is_allowed; /* while that is evaluated */
     bool must_check_again; /* access changed while `ask` was under way */
 };
 
 /* --- a socket --- */
 
 typedef enum {
-    WS_ANONYMOUS,   /* has not said who it is */
+    WS_ANONYMOUS, /* has not said who it is */
     WS_IDENTIFYING, /* its secret is being looked up */
     WS_OPEN,
     WS_CLOSING, /* nothing is taken any more */
@@ -104,7 +108,7 @@ struct ws {
     hub_t *hub;
     socket_t *socket; /* NULL until it is open */
     link_t of_hub;
-    link_t suspect;      /* in hub.suspects while its token is looked up again */
+    link_t suspect; /* in hub.suspects while its token is looked up again */
     idnode_t by_account; /* in hub.accounts while it is logged in; the id is the account's */
     uuid_t token;
     uuid_t *lists; /* the only ones that it may touch; none: all */
@@ -120,12 +124,12 @@ struct ws {
     ask_t *ask; /* who it is */
     buf_t outbox;
     size_t outbox_at; /* what of it has gone out */
-    buf_t held;       /* messages that came too early: length and bytes each */
-    char *hello_ref;  /* JSON; NULL: none */
+    buf_t held; /* messages that came too early: length and bytes each */
+    char *hello_ref; /* JSON; NULL: none */
     ws_state_t state;
     int close_code; /* while closing before it was open */
     bool is_session;
-    bool is_writing;   /* on_writable will be called */
+    bool is_writing; /* on_writable will be called */
     bool is_suspended; /* its token is being looked up again */
     bool must_suspect_again;
     bool is_ending; /* close with 1012 when everything has been answered */
@@ -138,25 +142,26 @@ struct hub {
     port_t *sync;
     idmap_t followed;
     idmap_t accounts; /* sockets that are logged in */
-    link_t sockets;   /* all */
+    link_t sockets; /* all */
     char epoch[EPOCH_CHARS]; /* the history that sync follows */
-    link_t lru;       /* streams with frames; the first moved longest ago */
+    link_t lru; /* streams with frames; the first moved longest ago */
     link_t unsaid;
     size_t n_ring_bytes;
     size_t n_outbox_bytes;
     link_t rechecks;
     link_t suspects;
     ask_t *suspects_ask;
-    link_t followers;  /* subscriptions that wait until their stream is followed */
-    link_t checks;     /* subscriptions that wait until they can be looked up */
-    link_t pages;      /* subscriptions that wait to read the log */
-    link_t held_pages; /* those that hold a page; the first has held it for the longest time without a write */
-    uint32_t n_pages;  /* being read or held */
-    link_t snapshots;  /* subscriptions that wait to load one */
+    link_t followers; /* subscriptions that wait until their stream is followed */
+    link_t checks; /* subscriptions that wait until they can be looked up */
+    link_t pages; /* subscriptions that wait to read the log */
+    link_t held_pages; /* those that hold a page; the first has held it for the longest time without
+                          a write */
+    uint32_t n_pages; /* being read or held */
+    link_t snapshots; /* subscriptions that wait to load one */
     link_t held_snapshots;
     uint32_t n_loading;
     size_t n_snapshot_bytes;
-    arena_t *arena;     /* of the message being handled */
+    arena_t *arena; /* of the message being handled */
     pg_params_t params; /* for one statement at a time */
     bool is_draining;
     metric_t *n_subscribers;
@@ -167,16 +172,17 @@ struct hub {
 
 /* --- hub.c --- */
 
-/* Ties the subscription to its stream, which is followed from then on; subscription_followed is called when it is,
- * perhaps at once. */
+/* Ties the subscription to its stream, which is followed from then on; subscription_followed is
+ * called when it is, perhaps at once. */
 void hub_join(hub_t *self, subscription_t *subscription, const uuid_t *stream);
 void hub_leave(hub_t *self, subscription_t *subscription);
-/* Settles what has been left: streams that nobody wants any more, and what sync has not been told because its inbox was
- * full. Called once a second, and after each message. */
+/* Settles what has been left: streams that nobody wants any more, and what sync has not been told
+ * because its inbox was full. Called once a second, and after each message. */
 void hub_tick(hub_t *self);
 /* Has the stream settled, at a moment when nobody walks its subscriptions. */
 void hub_settle_later(hub_t *self, followed_t *followed);
-/* Whether this is the history that sync follows. If not, one of the two has not heard of the other yet. */
+/* Whether this is the history that sync follows. If not, one of the two has not heard of the other
+ * yet. */
 bool hub_is_epoch(const hub_t *self, slice_t epoch);
 /* A question for `asker`, to be freed by who gets the answer. */
 ask_t *ask_new(hub_t *hub, void *asker);
@@ -186,6 +192,8 @@ ask_t *ask_new(hub_t *hub, void *asker);
 /* Begins an answer in the outbox, and ends it; between them the JSON is appended to `outbox`. */
 size_t ws_begin(ws_t *self);
 void ws_end(ws_t *self, size_t place);
+/* Whether one more request that costs something may be served now; else `problem` says why not. */
+bool ws_admit(ws_t *self, problem_t *problem);
 /* Answers a request with a problem. */
 void ws_refuse(ws_t *self, slice_t ref, const problem_t *problem);
 /* Sees to it that on_writable is called. */
@@ -234,8 +242,8 @@ bool deliver(ws_t *ws, buf_t *out, size_t end);
 
 /* Reads the next events of the subscription from the log, as soon as it is its turn. */
 void backfill_want(subscription_t *subscription);
-/* Appends frames of the page that was read until `out` holds `end` bytes; drops a page that has gone out. Always
- * true: there may be more elsewhere. */
+/* Appends frames of the page that was read until `out` holds `end` bytes; drops a page that has
+ * gone out. Always true: there may be more elsewhere. */
 bool backfill_put(subscription_t *subscription, buf_t *out, size_t end);
 void backfill_drop(subscription_t *subscription);
 void backfill_tick(hub_t *hub);
@@ -244,7 +252,8 @@ void backfill_tick(hub_t *hub);
 
 /* Loads the state of the stream, as soon as it is its turn. */
 void snapshot_want(subscription_t *subscription);
-/* Appends the next message of it; the last one makes the subscription flow. Always true: there is more to do. */
+/* Appends the next message of it; the last one makes the subscription flow. Always true: there is
+ * more to do. */
 bool snapshot_put(subscription_t *subscription, buf_t *out);
 void snapshot_drop(subscription_t *subscription);
 /* Whether a message of it has gone out. */
@@ -253,7 +262,8 @@ void snapshot_tick(hub_t *hub);
 
 /* --- recheck.c --- */
 
-/* Somebody's access changed: nothing goes out to whom it concerns before it has been looked up again. */
+/* Somebody's access changed: nothing goes out to whom it concerns before it has been looked up
+ * again. */
 void recheck_access(hub_t *hub, const access_t *access);
 void recheck_tick(hub_t *hub);
 

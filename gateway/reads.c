@@ -46,6 +46,7 @@ struct reads {
     gateway_t *gateway;
     conn_t conns[READS_CONNECTIONS];
     bool is_stopped;
+    bool is_up; /* there is a connection */
     read_t *spare;
     size_t n_spare;
 };
@@ -123,6 +124,16 @@ static void watch(conn_t *self)
     uv_timer_start(&self->timer, on_timer, (uint64_t)(timeout_us + 999) / 1000, 0);
 }
 
+static void note_sight(reads_t *self)
+{
+    bool is_up = false;
+    for (size_t i = 0; i < READS_CONNECTIONS; i++)
+        is_up = is_up || (self->conns[i].pg != NULL && pg_is_connected(self->conns[i].pg));
+    if (is_up != self->is_up)
+        network_set_blind(self->gateway->network, self->gateway->index, !is_up);
+    self->is_up = is_up;
+}
+
 static void turn(conn_t *self)
 {
     if (self->pool->is_stopped)
@@ -130,6 +141,7 @@ static void turn(conn_t *self)
     self->pool->gateway->now = clock_now();
     pg_step(self->pg, self->pool->gateway->now);
     watch(self);
+    note_sight(self->pool);
 }
 
 reads_t *reads_new(gateway_t *gateway, const char *who)

@@ -8,6 +8,8 @@
 #include "schema/json.h"
 
 #define USUAL_RETRY_US US_PER_S
+/* A buffer that a large page has made larger is given back. */
+#define KEPT_BODY_BYTES ((size_t)256 * 1024)
 
 static void put_line(buf_t *out, const char *name, slice_t value)
 {
@@ -59,10 +61,13 @@ static slice_t make_headers(call_t *call, int status)
 void reply_bytes(call_t *call, int status, const char *content_type, slice_t bytes)
 {
     request_t *request = call->request;
-    http_count(call->gateway->http, call, status);
+    http_t *http = call->gateway->http;
+    http_count(http, call, status);
     slice_t headers = make_headers(call, status);
     call_detach(call);
     request_reply(request, status, content_type, headers, bytes);
+    if (http->body.capacity > KEPT_BODY_BYTES)
+        buf_fini(&http->body);
 }
 
 void reply_json(call_t *call, int status, slice_t json)

@@ -139,8 +139,10 @@ static void show_events(call_t *call, const pg_result_t *result)
 static bool read_events_query(call_t *call, events_t *events)
 {
     problem_t problem = {0};
+    static const char stream_type[] = "text/event-stream";
     slice_t accept = request_header(call->request, HEADER_ACCEPT);
-    if (slice_is(accept, "text/event-stream")) {
+    if (accept.n_bytes > 0 &&
+        memmem(accept.data, accept.n_bytes, stream_type, strlen(stream_type)) != NULL) {
         reply_err(call, ERR_NOT_IMPLEMENTED, "A live stream of events is not supported yet.");
         return false;
     }

@@ -63,11 +63,10 @@ static bool read_patch(call_t *call, slice_t body, patch_t *out)
             out->time_zone = value.raw;
         if (data_get(&map, "password", &value) != DATA_ABSENT)
             logins_read_new_password(&value, &out->password);
-        bool has_password = out->password.data != NULL;
-        if (has_password && data_need(&map, "old_password", &value))
+        if (data_get(&map, "old_password", &value) != DATA_ABSENT)
             logins_read_password(&value, &out->old_password);
-        else if (!has_password && data_get(&map, "old_password", &value) != DATA_ABSENT)
-            logins_read_password(&value, &out->old_password);
+        else if (out->password.data != NULL)
+            data_refuse(&value, "a new password needs the old one");
         data_close(&map);
     }
     if (problem.err == ERR_OK)

@@ -41,7 +41,7 @@ struct snapshot {
     "SELECT u.body, u.total FROM (SELECT body, sum(octet_length(body)) OVER"                       \
     " (ORDER BY position, id ROWS UNBOUNDED PRECEDING) AS total FROM (" from                       \
     ") r) u WHERE u.total - octet_length(u.body) <= " MAX_BYTES ") t ON true"                      \
-    " WHERE s.id = $1::uuid AND " SUBSCRIBE_MAY_READ("s", "$2::uuid")
+    " WHERE s.id = $1::uuid AND " SUBSCRIBE_MAY_READ
 #define LIVE_TASKS                                                                                 \
     "SELECT position, id, body FROM task"                                                          \
     " WHERE list = $1::uuid AND status < 2 AND deleted_at IS NULL"

@@ -22,7 +22,7 @@ static const pg_stmt_t select_head = {
     " EXISTS (SELECT 1 FROM event v WHERE v.stream = s.id AND v.rev > $3::bigint"
     " AND v.rev <= $3::bigint + " PURGE_WINDOW " AND v.body IS NULL)"
     " FROM stream s CROSS JOIN log_epoch e"
-    " WHERE s.id = $1::uuid AND " SUBSCRIBE_MAY_READ("s", "$2::uuid")};
+    " WHERE s.id = $1::uuid AND " SUBSCRIBE_MAY_READ};
 
 const uuid_t *subscription_stream(const subscription_t *self)
 {
@@ -36,8 +36,7 @@ bool subscription_is_account(const subscription_t *self)
 
 bool subscription_is_showing(const subscription_t *self)
 {
-    return self->phase == SUB_FLOWING ||
-           (self->phase == SUB_SHOWING && snapshot_has_begun(self));
+    return self->phase == SUB_FLOWING || (self->phase == SUB_SHOWING && snapshot_has_begun(self));
 }
 
 /* --- end --- */
@@ -262,8 +261,9 @@ static bool is_restricted_from(const ws_t *ws, const uuid_t *stream)
 }
 
 /* What can be said without asking the database. */
-static problem_t may_subscribe(const ws_t *ws, const ws_request_t *request)
+static problem_t may_subscribe(ws_t *ws, const ws_request_t *request)
 {
+    problem_t problem = {0};
     if (request->is_all)
         return (problem_t){.err = ERR_NOT_IMPLEMENTED};
     if ((ws->scopes & SCOPE_READ) == 0)
@@ -273,7 +273,8 @@ static problem_t may_subscribe(const ws_t *ws, const ws_request_t *request)
     if (ws->n_subscriptions >= WS_MAX_SUBSCRIPTIONS)
         return (problem_t){.err = ERR_OVERLOADED,
                            .detail = slice_str("Too many subscriptions on one connection.")};
-    return (problem_t){0};
+    (void)ws_admit(ws, &problem);
+    return problem;
 }
 
 static opening_t *opening_new(const ws_request_t *request)

@@ -59,14 +59,19 @@ const char *const task_sort_names[SORT_COUNT + 1] = {
         ") p WHERE $2::uuid IS NULL ORDER BY p.place"                                              \
     }
 
+/* Of both sets as many as the page may have, each in order out of its own index. */
+#define FIRST_OF(rows, way) "(" rows " ORDER BY k" way ", id" way " LIMIT $11::bigint)"
+
 #define SETS(OF, scope, key, shown, param, below, way)                                             \
     {                                                                                              \
         [TASKS_LIVE] = OF(PAGE(ROWS(key, shown, param, below, scope, LIVE), way)),                 \
         [TASKS_CLOSED] = OF(PAGE(ROWS(key, shown, param, below, scope, CLOSED), way)),             \
-        [TASKS_ANY] = OF(                                                                          \
-            PAGE("SELECT * FROM (" ROWS(key, shown, param, below, scope, LIVE) " UNION ALL " ROWS( \
-                     key, shown, param, below, scope, CLOSED) ") u",                               \
-                 way)),                                                                            \
+        [TASKS_ANY] =                                                                              \
+            OF(PAGE("SELECT * FROM (" FIRST_OF(                                                    \
+                        ROWS(key, shown, param, below, scope, LIVE),                               \
+                        way) " UNION ALL " FIRST_OF(ROWS(key, shown, param, below, scope, CLOSED), \
+                                                    way) ") u",                                    \
+                    way)),                                                                         \
     }
 #define SCOPES(key, shown, param, below, way)                                                      \
     {                                                                                              \

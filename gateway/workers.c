@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A queue in front of libuv's thread pool, because the pool's own has no bound and the pool more
- * threads than passwords may have memory. A job owns copies of all that its thread touches, so the
- * client may vanish meanwhile. Errands have a queue and a thread of their own: those of all gateways
- * together could fill the pool. */
+/* Lanes in front of libuv's thread pool, because the pool's own queue has no bound and the pool
+ * more threads than passwords may have memory. A job owns copies of all that its thread touches, so
+ * the client may vanish meanwhile. */
 #include "gateway/workers.h"
 
 #include <assert.h>
@@ -12,41 +11,58 @@
 
 #include "actors/password.h"
 
+typedef enum { LANE_PASSWORDS, LANE_VERIFIES, LANE_COUNT } lane_id_t;
+
 typedef struct job {
     uv_work_t work;
     workers_t *workers;
-    struct job *next;
+    lane_id_t lane;
+    struct job *next; /* in its lane's queue, or among those that run */
+    void (*run)(struct job *job); /* in a thread of the pool */
+    void (*tell)(const struct job *job, err_t err);
+    atomic_bool is_cancelled;
+
+    /* What it is given. */
     buf_t password;
-    buf_t hash_to_match; /* of a match */
-    worker_hash_f *on_hash; /* NULL: it is a match */
-    worker_match_f *on_match;
-    void *arg;
+    buf_t hash_to_match;
+    const config_t *config;
+    uuid_t list;
 
     /* What the thread found out. */
     char hash[PASSWORD_HASH_CHARS];
     bool is_good;
+    err_t err;
+    verify_report_t report;
+
+    /* Who wants to know. */
+    worker_hash_f *on_hash;
+    worker_match_f *on_match;
+    worker_verify_f *on_verify;
+    void *arg;
 } job_t;
 
 typedef struct {
-    workers_t *workers;
-    worker_run_f *run;
-    worker_done_f *done;
-    void *arg;
-    uv_thread_t thread;
-    uv_async_t end; /* rung by the thread as its last act */
-} errand_t;
-
-struct workers {
-    uv_loop_t *loop;
+    size_t max_running;
+    size_t max_waiting;
     job_t *first; /* of those that wait */
     job_t **last;
     size_t n_waiting;
+    job_t *running;
     size_t n_running;
-    errand_t *errands[WORKERS_ERRANDS + 1]; /* the first of them runs */
-    size_t n_errands;
-    atomic_bool is_cancelled;
+} lane_t;
+
+struct workers {
+    uv_loop_t *loop;
+    lane_t lanes[LANE_COUNT];
     bool is_stopped;
 };
+
+static void lane_init(lane_t *self, size_t max_running, size_t max_waiting)
+{
+    self->max_running = max_running;
+    self->max_waiting = max_waiting;
+    self->last = &self->first;
+}
 
 workers_t *workers_new(struct uv_loop_s *loop)
 {
@@ -54,7 +70,8 @@ workers_t *workers_new(struct uv_loop_s *loop)
     if (self == NULL)
         abort();
     self->loop = loop;
-    self->last = &self->first;
+    lane_init(&self->lanes[LANE_PASSWORDS], WORKERS_PASSWORDS_AT_ONCE, WORKERS_PASSWORDS_WAITING);
+    lane_init(&self->lanes[LANE_VERIFIES], WORKERS_VERIFIES_AT_ONCE, WORKERS_VERIFIES_WAITING);
     return self;
 }
 
@@ -69,8 +86,14 @@ void workers_destroy(workers_t **self_p)
 
 bool workers_is_idle(const workers_t *self)
 {
-    return self->n_running == 0 && self->n_waiting == 0 && self->n_errands == 0;
+    for (size_t i = 0; i < LANE_COUNT; i++) {
+        if (self->lanes[i].n_running + self->lanes[i].n_waiting > 0)
+            return false;
+    }
+    return true;
 }
+
+/* --- the way of a job --- */
 
 static void job_destroy(job_t *job)
 {
@@ -81,27 +104,7 @@ static void job_destroy(job_t *job)
     free(job);
 }
 
-/* In a thread of the pool. */
-static void run_job(uv_work_t *work)
-{
-    job_t *job = work->data;
-    slice_t password = buf_slice(&job->password);
-    job->is_good = job->on_hash != NULL
-                       ? password_hash(password, job->hash)
-                       : password_matches(password, buf_slice(&job->hash_to_match));
-}
-
-static void tell(const job_t *job, err_t err)
-{
-    if (job->on_match != NULL)
-        job->on_match(job->arg, err, err == ERR_OK && job->is_good);
-    else if (err == ERR_OK && !job->is_good)
-        job->on_hash(job->arg, ERR_OVERLOADED, NULL);
-    else
-        job->on_hash(job->arg, err, err == ERR_OK ? job->hash : NULL);
-}
-
-static job_t *take_waiting(workers_t *self)
+static job_t *take_waiting(lane_t *self)
 {
     job_t *job = self->first;
     self->first = job->next;
@@ -111,161 +114,183 @@ static job_t *take_waiting(workers_t *self)
     return job;
 }
 
-static void start_jobs(workers_t *self);
+static void take_running(lane_t *self, job_t *job)
+{
+    job_t **at = &self->running;
+    while (*at != job)
+        at = &(*at)->next;
+    *at = job->next;
+    self->n_running--;
+}
+
+static void run_job(uv_work_t *work)
+{
+    job_t *job = work->data;
+    job->run(job);
+}
+
+static void start_jobs(workers_t *self, lane_t *lane);
 
 static void on_job_done(uv_work_t *work, int status)
 {
     job_t *job = work->data;
     workers_t *self = job->workers;
-    self->n_running--;
-    tell(job, status == 0 ? ERR_OK : ERR_UNAVAILABLE);
+    lane_t *lane = &self->lanes[job->lane];
+    take_running(lane, job);
+    job->tell(job, status == 0 ? job->err : ERR_UNAVAILABLE);
     job_destroy(job);
-    start_jobs(self);
+    start_jobs(self, lane);
 }
 
-static void start_jobs(workers_t *self)
+static void start_jobs(workers_t *self, lane_t *lane)
 {
-    while (self->n_running < WORKERS_AT_ONCE && self->n_waiting > 0) {
-        job_t *job = take_waiting(self);
-        self->n_running++;
+    while (lane->n_running < lane->max_running && lane->n_waiting > 0) {
+        job_t *job = take_waiting(lane);
+        job->next = lane->running;
+        lane->running = job;
+        lane->n_running++;
         int rc = uv_queue_work(self->loop, &job->work, run_job, on_job_done);
         assert(rc == 0); /* fails only without a function to run */
         (void)rc;
     }
 }
 
-static job_t *job_new(workers_t *self, slice_t password, void *arg)
+static bool has_room(const workers_t *self, lane_id_t lane)
+{
+    return !self->is_stopped && self->lanes[lane].n_waiting < self->lanes[lane].max_waiting;
+}
+
+bool workers_has_room(const workers_t *self)
+{
+    return has_room(self, LANE_PASSWORDS);
+}
+
+static job_t *job_new(workers_t *self, lane_id_t lane, void *arg)
 {
     job_t *job = calloc(1, sizeof *job);
     if (job == NULL)
         abort();
     job->workers = self;
+    job->lane = lane;
     job->work.data = job;
     job->arg = arg;
-    buf_append_slice(&job->password, password);
     return job;
 }
 
-bool workers_has_room(const workers_t *self)
+static void enqueue(job_t *job)
 {
-    return !self->is_stopped && self->n_waiting < WORKERS_QUEUE;
+    lane_t *lane = &job->workers->lanes[job->lane];
+    *lane->last = job;
+    lane->last = &job->next;
+    lane->n_waiting++;
+    start_jobs(job->workers, lane);
 }
 
-static void enqueue(workers_t *self, job_t *job)
+/* --- passwords --- */
+
+static void run_hash(job_t *job)
 {
-    *self->last = job;
-    self->last = &job->next;
-    self->n_waiting++;
-    start_jobs(self);
+    job->is_good = password_hash(buf_slice(&job->password), job->hash);
+    job->err = job->is_good ? ERR_OK : ERR_OVERLOADED;
+}
+
+static void tell_hash(const job_t *job, err_t err)
+{
+    job->on_hash(job->arg, err, err == ERR_OK ? job->hash : NULL);
 }
 
 err_t workers_hash(workers_t *self, slice_t password, worker_hash_f *done, void *arg)
 {
-    if (!workers_has_room(self))
+    if (!has_room(self, LANE_PASSWORDS))
         return ERR_OVERLOADED;
-    job_t *job = job_new(self, password, arg);
+    job_t *job = job_new(self, LANE_PASSWORDS, arg);
+    buf_append_slice(&job->password, password);
+    job->run = run_hash;
+    job->tell = tell_hash;
     job->on_hash = done;
-    enqueue(self, job);
+    enqueue(job);
     return ERR_OK;
+}
+
+static void run_match(job_t *job)
+{
+    job->is_good = password_matches(buf_slice(&job->password), buf_slice(&job->hash_to_match));
+}
+
+static void tell_match(const job_t *job, err_t err)
+{
+    job->on_match(job->arg, err, err == ERR_OK && job->is_good);
 }
 
 err_t workers_match(workers_t *self, slice_t password, slice_t hash, worker_match_f *done,
                     void *arg)
 {
-    if (!workers_has_room(self))
+    if (!has_room(self, LANE_PASSWORDS))
         return ERR_OVERLOADED;
-    job_t *job = job_new(self, password, arg);
-    job->on_match = done;
+    job_t *job = job_new(self, LANE_PASSWORDS, arg);
+    buf_append_slice(&job->password, password);
     buf_append_slice(&job->hash_to_match, hash);
-    enqueue(self, job);
+    job->run = run_match;
+    job->tell = tell_match;
+    job->on_match = done;
+    enqueue(job);
     return ERR_OK;
 }
 
-/* --- errands --- */
+/* --- verifying --- */
 
-static void run_errand(void *arg)
+static void run_verify(job_t *job)
 {
-    errand_t *errand = arg;
-    errand->run(errand->arg, &errand->workers->is_cancelled);
-    uv_async_send(&errand->end);
+    job->err = verify_list(job->config, &job->list, &job->is_cancelled, &job->report);
 }
 
-static void free_errand(uv_handle_t *handle)
+static void tell_verify(const job_t *job, err_t err)
 {
-    free(handle->data);
+    job->on_verify(job->arg, err, err == ERR_OK ? &job->report : NULL);
 }
 
-/* Takes an errand out of the queue and tells its asker. */
-static void end_errand(errand_t *errand, size_t place, err_t err)
+err_t workers_verify(workers_t *self, const config_t *config, const uuid_t *list,
+                     worker_verify_f *done, void *arg)
 {
-    workers_t *self = errand->workers;
-    self->n_errands--;
-    for (size_t i = place; i < self->n_errands; i++)
-        self->errands[i] = self->errands[i + 1];
-    errand->done(errand->arg, err);
+    if (!has_room(self, LANE_VERIFIES))
+        return ERR_OVERLOADED;
+    job_t *job = job_new(self, LANE_VERIFIES, arg);
+    job->config = config;
+    job->list = *list;
+    job->run = run_verify;
+    job->tell = tell_verify;
+    job->on_verify = done;
+    enqueue(job);
+    return ERR_OK;
 }
 
-static void start_errand(workers_t *self);
+/* --- ending --- */
 
-static void on_errand_end(uv_async_t *handle)
+static void cancel_jobs(job_t *first, const void *arg)
 {
-    errand_t *errand = handle->data;
-    workers_t *self = errand->workers;
-    uv_thread_join(&errand->thread);
-    end_errand(errand, 0, ERR_OK);
-    uv_close((uv_handle_t *)handle, free_errand);
-    start_errand(self);
-}
-
-/* Starts the first. */
-static void start_errand(workers_t *self)
-{
-    while (self->n_errands > 0) {
-        errand_t *errand = self->errands[0];
-        errand->end.data = errand;
-        if (uv_async_init(self->loop, &errand->end, on_errand_end) != 0) {
-            end_errand(errand, 0, ERR_OVERLOADED);
-            free(errand);
-            continue;
-        }
-        if (uv_thread_create(&errand->thread, run_errand, errand) == 0)
-            return;
-        end_errand(errand, 0, ERR_OVERLOADED);
-        uv_close((uv_handle_t *)&errand->end, free_errand);
+    for (job_t *job = first; job != NULL; job = job->next) {
+        if (arg == NULL || job->arg == arg)
+            atomic_store(&job->is_cancelled, true);
     }
 }
 
-err_t workers_run(workers_t *self, worker_run_f *run, worker_done_f *done, void *arg)
+void workers_cancel(workers_t *self, const void *arg)
 {
-    if (self->is_stopped || self->n_errands > WORKERS_ERRANDS)
-        return ERR_OVERLOADED;
-    errand_t *errand = calloc(1, sizeof *errand);
-    if (errand == NULL)
-        abort();
-    *errand = (errand_t){.workers = self, .run = run, .done = done, .arg = arg};
-    self->errands[self->n_errands++] = errand;
-    if (self->n_errands == 1)
-        start_errand(self);
-    return ERR_OK;
-}
-
-static void stop_errands(workers_t *self)
-{
-    atomic_store(&self->is_cancelled, true);
-    while (self->n_errands > 1) {
-        errand_t *errand = self->errands[1];
-        end_errand(errand, 1, ERR_UNAVAILABLE);
-        free(errand);
+    for (size_t i = 0; i < LANE_COUNT; i++) {
+        cancel_jobs(self->lanes[i].first, arg);
+        cancel_jobs(self->lanes[i].running, arg);
     }
 }
 
 void workers_stop(workers_t *self)
 {
     self->is_stopped = true;
-    while (self->n_waiting > 0) {
-        job_t *job = take_waiting(self);
-        tell(job, ERR_UNAVAILABLE);
-        job_destroy(job);
+    for (size_t i = 0; i < LANE_COUNT; i++) {
+        cancel_jobs(self->lanes[i].running, NULL);
+        while (self->lanes[i].n_waiting > 0) {
+            job_t *job = take_waiting(&self->lanes[i]);
+            job->tell(job, ERR_UNAVAILABLE);
+            job_destroy(job);
+        }
     }
-    stop_errands(self);
 }

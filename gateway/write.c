@@ -76,6 +76,13 @@ static bool refuse_empty(call_t *call)
     return false;
 }
 
+/* Nil above all must not pass: further on it would stand for no body at all. */
+static bool is_object(slice_t value)
+{
+    mp_reader_t reader = mp_reader(value);
+    return mp_peek(&reader) == MP_MAP;
+}
+
 bool write_read_body(call_t *call, bool is_needed, slice_t *out)
 {
     slice_t body = request_body(call->request);
@@ -87,6 +94,10 @@ bool write_read_body(call_t *call, bool is_needed, slice_t *out)
     if (!check_type(call))
         return false;
     err_t err = json_to_mp(body, &buf, call->arena, &problem);
+    if (err == ERR_OK && !is_object(buf_slice(&buf))) {
+        problem_add_field(&problem, slice_str(""), slice_str("this must be an object"));
+        err = problem.err;
+    }
     if (err == ERR_OK)
         *out = arena_copy(call->arena, buf_slice(&buf));
     buf_fini(&buf);

@@ -122,6 +122,17 @@ void ws_end(ws_t *self, size_t place)
         ws_wake(self);
 }
 
+bool ws_admit(ws_t *self, problem_t *problem)
+{
+    int64_t retry_us = 0;
+    if (http_admit(self->gateway, &self->token, socket_peer(self->socket), &retry_us))
+        return true;
+    *problem = (problem_t){.err = ERR_RATE_LIMITED,
+                           .detail = arena_format(self->hub->arena, "Try again in %lld ms.",
+                                                  (long long)(retry_us / 1000 + 1))};
+    return false;
+}
+
 void ws_refuse(ws_t *self, slice_t ref, const problem_t *problem)
 {
     size_t place = ws_begin(self);

@@ -256,20 +256,18 @@ static void resolve(errand_t *self, slice_t email)
 /* What stands against taking one more command now. */
 static problem_t may_command(ws_t *ws, const command_t *command)
 {
-    int64_t retry_us = 0;
+    problem_t problem = {0};
     if (ws->is_ending)
         return (problem_t){.err = ERR_UNAVAILABLE, .detail = slice_str("The server restarts.")};
-    if (ws->n_commands >= WS_MAX_COMMANDS || ws->outbox.n_bytes > WS_OUTBOX_BYTES)
+    if (ws->n_commands >= WS_MAX_COMMANDS || ws->outbox.n_bytes > WS_OUTBOX_BUSY_BYTES)
         return (problem_t){.err = ERR_OVERLOADED,
                            .detail = slice_str("Too many commands under way on one connection.")};
-    if (!http_admit(ws->gateway, &ws->token, socket_peer(ws->socket), &retry_us))
-        return (problem_t){.err = ERR_RATE_LIMITED,
-                           .detail = arena_format(ws->hub->arena, "Try again in %lld ms.",
-                                                  (long long)(retry_us / 1000 + 1))};
+    if (!ws_admit(ws, &problem))
+        return problem;
     if (command->op == OP_ACCOUNT_PATCH && !ws->is_session)
         return (problem_t){.err = ERR_FORBIDDEN,
                            .detail = slice_str("Only a login's own token may do this.")};
-    return (problem_t){0};
+    return problem;
 }
 
 void ws_command(ws_t *ws, const ws_request_t *request)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The messages of the server, piece by piece: the op with the ref that it answers, then pairs, then the closing brace.
- * What is text in JSON is given as text, so that another encoding can stand behind the same calls. Pure. */
+/* The messages of the server, piece by piece: the op with the ref that it answers, then pairs, then
+ * the closing brace. What is text in JSON is given as text, so that another encoding can stand
+ * behind the same calls. Pure. */
 #ifndef TASKWIRE_WS_REPLY_H
 #define TASKWIRE_WS_REPLY_H
 

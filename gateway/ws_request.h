@@ -22,14 +22,14 @@ typedef enum {
 /* Everything is in the arena. */
 typedef struct {
     ws_op_t op;
-    slice_t ref;   /* as JSON, to be repeated in the answer; absent: none */
+    slice_t ref; /* as JSON, to be repeated in the answer; absent: none */
     slice_t token; /* hello */
     uuid_t stream; /* subscribe, unsubscribe; nil with `all` */
     bool is_all;
     bool has_after;
     int64_t after;
     slice_t afters; /* with `all`: a msgpack map of stream → rev, or absent */
-    slice_t epoch;  /* absent: none */
+    slice_t epoch; /* absent: none */
     bool closed;
     slice_t command; /* a msgpack map, or absent */
 } ws_request_t;

@@ -16,14 +16,14 @@
 pg_bin()
 {
     local found
-    if [ -n "${TASKWIRE_PG_BIN:-}" ]; then
-        echo "$TASKWIRE_PG_BIN"
+    if [ -n "${TW_PG_BIN:-}" ]; then
+        echo "$TW_PG_BIN"
         return
     fi
     found=$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -t/ -k5 -n | tail -n 1) || true
     [ -n "$found" ] || found=$(dirname "$(command -v pg_ctl)" 2>/dev/null) || true
     if [ ! -x "$found/pg_ctl" ]; then
-        echo "postgres.sh: no pg_ctl found (set TASKWIRE_PG_BIN)" >&2
+        echo "postgres.sh: no pg_ctl found (set TW_PG_BIN)" >&2
         return 1
     fi
     echo "$found"
@@ -34,8 +34,8 @@ pg_account()
 {
     if [ "$(id -u)" -ne 0 ]; then
         id -un
-    elif [ -n "${TASKWIRE_PG_ACCOUNT:-}" ]; then
-        echo "$TASKWIRE_PG_ACCOUNT"
+    elif [ -n "${TW_PG_ACCOUNT:-}" ]; then
+        echo "$TW_PG_ACCOUNT"
     elif id -u postgres >/dev/null 2>&1; then
         echo postgres
     else

@@ -61,7 +61,7 @@ test('a lost commit that cannot be looked up is said to be unknown, and a repeat
   await proxy.listen();
   await waitFor(isReady, 'taskwire is ready again');
   const again = await create(id);
-  assert.equal(again.status, 201);
+  assert.equal(again.status, 201, again.text);
   assert.equal(again.headers.get('idempotent-replay'), 'true');
   assert.equal(await times(id), '1');
 });

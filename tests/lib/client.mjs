@@ -90,7 +90,7 @@ export class Socket {
     socket.closed = null;
     const all = { ...headers };
     if (token && !hello) all.Authorization = `Bearer ${token}`;
-    socket.ws = new WebSocket(`${url.replace('http', 'ws')}/v1/ws`, protocol ? [protocol] : [], { headers: all });
+    socket.ws = new WebSocket(`${url.replace('http', 'ws')}/v1/ws`, [protocol].flat(), { headers: all });
     socket.ws.on('message', (data, isBinary) => socket.messages.push(isBinary ? data : JSON.parse(data)));
     socket.ws.on('close', (code, reason) => { socket.closed = { code, reason: reason.toString() }; });
     await new Promise((opened, failed) => {

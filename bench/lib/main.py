@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Called by bench/run, which has built everything."""
+import argparse
+import json
+import os
+import sys
+import time
+
+import machine
+import report
+import world as w
+from measures import Measures
+
+NAMES = ["memory", "start", "get", "patch", "one-list", "latency", "fan-out"]
+
+
+def parse():
+    parser = argparse.ArgumentParser(prog="bench/run")
+    parser.add_argument("--build", required=True)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--only", default=",".join(NAMES))
+    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--seconds", type=int)
+    parser.add_argument("--out", default=os.path.join(w.ROOT, "bench", "out", "last.json"))
+    parser.add_argument("--dir")
+    options = parser.parse_args()
+    options.only = options.only.split(",")
+    unknown = [name for name in options.only if name not in NAMES]
+    if unknown or options.repeat < 1 or (options.seconds is not None and options.seconds < 1):
+        parser.error(f"--only takes {', '.join(NAMES)}; --repeat and --seconds take numbers from 1")
+    options.seconds = options.seconds or (2 if options.quick else 8)
+    return options
+
+
+def note(words):
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r\033[K{words}")
+        sys.stderr.flush()
+    else:
+        print(words, file=sys.stderr)
+
+
+def warn(result):
+    before = result["machine"]["busy_before"]
+    if before > 0.1:
+        result["warnings"].append(f"the machine was busy before the start ({before:.0%} of its CPUs); take ratios, not rates")
+    disturbed = [row["title"] for row in result["rows"] if report.is_disturbed(row)]
+    if disturbed:
+        result["warnings"].append("others, or the host, took over 10 % of the CPUs in what is marked (!)")
+
+
+def main():
+    options = parse()
+    start = time.monotonic()
+    with w.World(options.build, options.dir) as world:
+        note("making data")
+        result = {"at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "machine": machine.describe(world.directory),
+                  "version": os.popen(f"'{world.program}' version").read().strip(), "cluster": w.CLUSTER,
+                  "postgres": world.sql("SHOW server_version", "postgres")[0][0],
+                  "data": f"{w.N_TASKS:,} tasks in {w.N_LISTS} lists of an owner each", "seconds": options.seconds,
+                  "warnings": [], "rows": []}
+        world.server.start()
+        world.seed()
+        measures = Measures(world, options.seconds, options.repeat, options.quick, note)
+        for name in NAMES:
+            if name in options.only:
+                result["rows"] += getattr(measures, "measure_" + name.replace("-", "_"))()
+        note("")
+    result["took_s"] = round(time.monotonic() - start, 1)
+    warn(result)
+    os.makedirs(os.path.dirname(os.path.abspath(options.out)), exist_ok=True)
+    with open(options.out, "w") as file:
+        json.dump(result, file, indent=1)
+        file.write("\n")
+    report.show(result)
+    print(f"took {result['took_s']:.0f} s; everything is in {options.out}")
+
+
+try:
+    main()
+except w.Failed as failure:
+    sys.exit(f"bench/run: {failure}")
+except KeyboardInterrupt:
+    sys.exit(130)

@@ -1,0 +1,25 @@
+-- The same as patch.sql in two round trips, as the writer sends its batches: what a program could do at best with one
+-- transaction per PATCH. The head is read within the statements, because the client has no answer yet.
+\set n random(0, @last@)
+\set task :n * @stride@
+\set l :task % @lists@
+\set shard @shard@
+\set k :k + 1
+\set c (:run * 1000 + :client_id) * 1000000000 + :k
+\startpipeline
+BEGIN ISOLATION LEVEL READ COMMITTED;
+SELECT pg_advisory_xact_lock(7461, :shard::integer);
+SELECT epoch FROM log_epoch;
+SELECT id, is_account, head, tail, n_open FROM stream WHERE id = @LIST@;
+SELECT id, rev, title, is_archived, n_owners, created_at, created_by, updated_at, deleted_at FROM list WHERE id = @LIST@;
+SELECT list, account, role, since FROM member WHERE list = @LIST@ AND account = @ACCOUNT@;
+SELECT id, rev, email, name, time_zone, password_hash, created_at, updated_at FROM account WHERE id = @ACCOUNT@;
+SELECT body FROM task WHERE id = @TASK@;
+SELECT by, command, stream, rev, task, type, fingerprint FROM event WHERE by = @ACCOUNT@ AND command = @COMMAND@ AND is_first;
+\endpipeline
+\startpipeline
+UPDATE stream SET head = head + 1, tail = tail, n_open = n_open WHERE id = @LIST@;
+UPDATE task SET list = @LIST@, rev = rev + 1, status = 0::smallint, priority = 1::smallint, title = @TITLE@, tags = string_to_array(:tags::text, ','), due_at = :due_at::timestamptz, position = position, assignee = NULL, parent = NULL, series = NULL, occurrence = NULL, updated_at = clock_timestamp(), deleted_at = NULL, body = :task_body::bytea WHERE id = @TASK@;
+INSERT INTO event (shard, stream, rev, type, task, command, by, is_first, at, epoch, digest, salt, fingerprint, body) SELECT :shard::smallint, @LIST@, s.head, :type::smallint, @TASK@, @COMMAND@, @ACCOUNT@, true, clock_timestamp(), :epoch::text, :digest::bytea, :salt::bytea, :fingerprint::bytea, :event_body::bytea FROM stream s WHERE s.id = @LIST@;
+COMMIT;
+\endpipeline
