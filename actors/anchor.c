@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The file is opened for each append and looked at first, so that another process that writes to it, a disk that was
- * full, or somebody who moved it away need no care elsewhere; only if it is not as it was left is it read anew. */
+/* The file is opened for each append and looked at first, so that another process that writes to
+ * it, a disk that was full, or somebody who moved it away need no care elsewhere; only if it is not
+ * as it was left is it read anew. */
 #include "actors/anchor.h"
 
 #include <errno.h>
@@ -67,7 +68,8 @@ static bool write_at(int fd, slice_t bytes, int64_t offset)
     return true;
 }
 
-/* Waits for the lock a moment at most: who holds it longer is frozen. A file system without locks has none to respect.
+/* Waits for the lock a moment at most: who holds it longer is frozen. A file system without locks
+ * has none to respect.
  */
 static bool lock_file(int fd, int kind)
 {
@@ -94,13 +96,15 @@ static bool read_hex_file(int dir_fd, const char *name, uint8_t *out, size_t n_b
     close(fd);
     errno = n_read < 0 ? errno : 0;
     bool is_good = n_read == (ssize_t)(2 * n_bytes + 1) && text[2 * n_bytes] == '\n' &&
-                   sodium_hex2bin(out, n_bytes, text, 2 * n_bytes, NULL, &n, NULL) == 0 && n == n_bytes;
+                   sodium_hex2bin(out, n_bytes, text, 2 * n_bytes, NULL, &n, NULL) == 0 &&
+                   n == n_bytes;
     sodium_memzero(text, sizeof text);
     return is_good;
 }
 
 /* Makes the file whole or not at all. */
-static bool write_hex_file(int dir_fd, const char *name, const uint8_t *bytes, size_t n_bytes, mode_t mode)
+static bool write_hex_file(int dir_fd, const char *name, const uint8_t *bytes, size_t n_bytes,
+                           mode_t mode)
 {
     char new_name[32];
     char text[2 * ANCHOR_KEY_BYTES + 2];
@@ -127,10 +131,12 @@ static bool has_blocks(int dir_fd)
 static bool make_seed(int dir_fd, uint8_t seed[SEED_BYTES], char *error, size_t error_size)
 {
     if (has_blocks(dir_fd))
-        return refuse(KEY_NAME " is missing, and " FILE_NAME " is signed with it: put it back, or move both away",
+        return refuse(KEY_NAME " is missing, and " FILE_NAME
+                               " is signed with it: put it back, or move both away",
                       error, error_size);
     randombytes_buf(seed, SEED_BYTES);
-    return write_hex_file(dir_fd, KEY_NAME, seed, SEED_BYTES, 0600) || trouble(KEY_NAME, error, error_size);
+    return write_hex_file(dir_fd, KEY_NAME, seed, SEED_BYTES, 0600) ||
+           trouble(KEY_NAME, error, error_size);
 }
 
 static bool load_seed(int dir_fd, uint8_t seed[SEED_BYTES], char *error, size_t error_size)
@@ -154,7 +160,8 @@ static bool load_public_key(const anchor_t *self, char *error, size_t error_size
         return refuse(PUB_NAME " does not belong to " KEY_NAME, error, error_size);
     if (errno != ENOENT)
         return trouble(PUB_NAME, error, error_size);
-    return write_hex_file(self->dir_fd, PUB_NAME, self->public_key, sizeof self->public_key, 0644) ||
+    return write_hex_file(self->dir_fd, PUB_NAME, self->public_key, sizeof self->public_key,
+                          0644) ||
            trouble(PUB_NAME, error, error_size);
 }
 
@@ -202,8 +209,10 @@ static bool learn(anchor_t *self, int fd, char *error, size_t error_size)
     if (ferror(file))
         is_good = trouble(FILE_NAME, error, error_size);
     else if (step == ANCHOR_WRONG)
-        is_good = refuse("", error, error_size), snprintf(error, error_size, FILE_NAME ": %s", reader.why);
-    else if (reader.has_header && memcmp(reader.public_key, self->public_key, ANCHOR_KEY_BYTES) != 0)
+        is_good = refuse("", error, error_size),
+        snprintf(error, error_size, FILE_NAME ": %s", reader.why);
+    else if (reader.has_header &&
+             memcmp(reader.public_key, self->public_key, ANCHOR_KEY_BYTES) != 0)
         is_good = refuse(FILE_NAME " is signed with another key than " KEY_NAME, error, error_size);
     else if (step == ANCHOR_TORN && ftruncate(fd, reader.end) != 0)
         is_good = trouble(FILE_NAME, error, error_size);
@@ -241,7 +250,8 @@ static int open_file(anchor_t *self, int flags, char *error, size_t error_size)
         trouble(FILE_NAME, error, error_size);
         return -1;
     }
-    if (lock_file(fd, LOCK_EX) ? look(self, fd, error, error_size) : trouble(FILE_NAME, error, error_size))
+    if (lock_file(fd, LOCK_EX) ? look(self, fd, error, error_size)
+                               : trouble(FILE_NAME, error, error_size))
         return fd;
     close(fd);
     return -1;
@@ -255,7 +265,8 @@ anchor_t *anchor_open(const char *dir, char *error, size_t error_size)
     self->end = -1;
     self->last_us = INSTANT_NONE;
     self->dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    bool is_good = self->dir_fd >= 0 ? load_keys(self, error, error_size) : trouble(dir, error, error_size);
+    bool is_good =
+        self->dir_fd >= 0 ? load_keys(self, error, error_size) : trouble(dir, error, error_size);
     if (is_good && has_blocks(self->dir_fd)) {
         int fd = open_file(self, 0, error, error_size);
         is_good = fd >= 0;
@@ -300,14 +311,15 @@ static void put_header(const anchor_t *self, buf_t *out)
     buf_append_byte(out, '\n');
 }
 
-static void put_block(const anchor_t *self, const anchor_block_t *block, buf_t *out, char previous[])
+static void put_block(const anchor_t *self, const anchor_block_t *block, buf_t *out,
+                      char previous[])
 {
     char time[INSTANT_TEXT_CHARS + 1];
     uint8_t signature[ANCHOR_SIGNATURE_BYTES];
     size_t start = out->n_bytes;
     instant_format(block->at_us, time);
-    buf_format(out, "%s %s %.*s %zu %s\n", block->is_part ? "part" : "block", time, EPOCH_CHARS, block->epoch,
-               block->n_heads, self->end == 0 ? "-" : self->previous);
+    buf_format(out, "%s %s %.*s %zu %s\n", block->is_part ? "part" : "block", time, EPOCH_CHARS,
+               block->epoch, block->n_heads, self->end == 0 ? "-" : self->previous);
     for (size_t i = 0; i < block->n_heads; i++) {
         char id[UUID_TEXT_CHARS];
         uuid_format(&block->heads[i].stream, id);
@@ -316,7 +328,8 @@ static void put_block(const anchor_t *self, const anchor_block_t *block, buf_t *
         put_hex(out, block->heads[i].link.bytes, LINK_BYTES);
         buf_append_byte(out, '\n');
     }
-    crypto_sign_detached(signature, NULL, out->data + start, out->n_bytes - start, self->secret_key);
+    crypto_sign_detached(signature, NULL, out->data + start, out->n_bytes - start,
+                         self->secret_key);
     buf_append_str(out, "signature ");
     sodium_bin2hex(previous, ANCHOR_SIGNATURE_CHARS + 1, signature, sizeof signature);
     buf_append_str(out, previous);
@@ -373,7 +386,8 @@ static int by_stream_and_rev(const void *a, const void *b)
     return one->rev < other->rev ? -1 : one->rev > other->rev;
 }
 
-static void keep_heads(anchors_t *self, size_t *capacity, const anchor_reader_t *reader, const uuid_t *only)
+static void keep_heads(anchors_t *self, size_t *capacity, const anchor_reader_t *reader,
+                       const uuid_t *only)
 {
     for (size_t i = 0; i < reader->n_heads; i++) {
         if (only != NULL && !uuid_eq(only, &reader->heads[i].stream))
@@ -420,7 +434,9 @@ anchors_t *anchors_read(const char *path, const uuid_t *only, char *error, size_
         trouble(path, error, error_size);
         return NULL;
     }
-    (void)lock_file(fileno(file), LOCK_SH); /* who appends is not disturbed for long; without it, it may look torn */
+    (void)lock_file(
+        fileno(file),
+        LOCK_SH); /* who appends is not disturbed for long; without it, it may look torn */
     anchors_t *self = read_all(file, only, error, error_size);
     fclose(file);
     return self;

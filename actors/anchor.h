@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Anchors: the heads of the audit chain, written down outside the database and signed, so that a history that was
- * rewritten together with its chain is found by whoever kept an earlier copy of the file.
+/* Anchors: the heads of the audit chain, written down outside the database and signed, so that a
+ * history that was rewritten together with its chain is found by whoever kept an earlier copy of
+ * the file.
  *
  * The file is text, made of blocks that are only ever appended:
  *
@@ -9,10 +10,10 @@
  *   STREAM REV HASH                                  N times
  *   signature SIGNATURE                              over the block's lines before it
  *
- * A block that does not hold all heads that had moved by its TIME begins with `part` in place of `block`. Keys, hashes
- * and signatures are hexadecimal. A block without its last line was torn by a crash or a full disk: it is cut off
- * before the next one is appended. The file may be moved away at any time: the next block begins a new one.
- * Source: Ed25519 (RFC 8032), by libsodium. */
+ * A block that does not hold all heads that had moved by its TIME begins with `part` in place of
+ * `block`. Keys, hashes and signatures are hexadecimal. A block without its last line was torn by a
+ * crash or a full disk: it is cut off before the next one is appended. The file may be moved away
+ * at any time: the next block begins a new one. Source: Ed25519 (RFC 8032), by libsodium. */
 #ifndef TASKWIRE_ANCHOR_H
 #define TASKWIRE_ANCHOR_H
 
@@ -32,9 +33,10 @@ typedef struct {
 
 typedef struct anchor anchor_t;
 
-/* Opens DIR/anchors for appending, with its key pair in DIR/anchor.key (mode 0600) and DIR/anchor.pub; makes what is
- * missing and cuts off a torn last block. NULL, with a sentence in `error`, if that cannot be done; nothing that is
- * wrong but not merely torn is ever changed. Blocks. */
+/* Opens DIR/anchors for appending, with its key pair in DIR/anchor.key (mode 0600) and
+ * DIR/anchor.pub; makes what is missing and cuts off a torn last block. NULL, with a sentence in
+ * `error`, if that cannot be done; nothing that is wrong but not merely torn is ever changed.
+ * Blocks. */
 anchor_t *anchor_open(const char *dir, char *error, size_t error_size);
 void anchor_close(anchor_t **self_p);
 
@@ -50,8 +52,8 @@ typedef struct {
     bool is_part;
 } anchor_block_t;
 
-/* Appends a block and waits until it is on the disk. False: it is not, and `error` says why; what was in the file
- * before is as it was. Another process's blocks are respected. Blocks. */
+/* Appends a block and waits until it is on the disk. False: it is not, and `error` says why; what
+ * was in the file before is as it was. Another process's blocks are respected. Blocks. */
 bool anchor_append(anchor_t *self, const anchor_block_t *block, char *error, size_t error_size);
 
 /* --- reading --- */
@@ -64,9 +66,9 @@ typedef struct {
     bool is_torn; /* bytes of an unfinished block follow the last good one */
 } anchors_t;
 
-/* Reads a whole file, checking every signature and that each block names the one before, and keeps the heads of one
- * stream, or of all if `only` is NULL. NULL, with a sentence in `error` that names the first wrong block, if the file
- * is not what it says. Blocks. */
+/* Reads a whole file, checking every signature and that each block names the one before, and keeps
+ * the heads of one stream, or of all if `only` is NULL. NULL, with a sentence in `error` that names
+ * the first wrong block, if the file is not what it says. Blocks. */
 anchors_t *anchors_read(const char *path, const uuid_t *only, char *error, size_t error_size);
 void anchors_destroy(anchors_t **self_p);
 

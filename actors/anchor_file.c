@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Every line has a bounded length and every block a bounded number of them, so that reading a file of any size takes
- * the memory of one block. Torn is told from wrong by what a crash can do: the end of the file is missing, or is
- * zeroes that were never written over. Anything else was done by somebody. */
+/* Every line has a bounded length and every block a bounded number of them, so that reading a file
+ * of any size takes the memory of one block. Torn is told from wrong by what a crash can do: the
+ * end of the file is missing, or is zeroes that were never written over. Anything else was done by
+ * somebody. */
 #include "actors/anchor_file.h"
 
 #include <sodium.h>
@@ -63,17 +64,24 @@ static bool take_word(slice_t *line, slice_t *out)
     return n > 0;
 }
 
-/* Lower case only: there is one way to write a file. */
+/* The value of a digit, or -1. Lower case only: there is one way to write a file. */
+static int digit_of(uint8_t c)
+{
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
 static bool parse_hex(slice_t text, uint8_t *out, size_t n_bytes)
 {
-    size_t n = 0;
     if (text.n_bytes != 2 * n_bytes)
         return false;
-    for (size_t i = 0; i < text.n_bytes; i++) {
-        if (strchr("0123456789abcdef", text.data[i]) == NULL || text.data[i] == '\0')
+    for (size_t i = 0; i < n_bytes; i++) {
+        int high = digit_of(text.data[2 * i]);
+        int low = digit_of(text.data[2 * i + 1]);
+        if (high < 0 || low < 0)
             return false;
+        out[i] = (uint8_t)(high << 4 | low);
     }
-    return sodium_hex2bin(out, n_bytes, (const char *)text.data, text.n_bytes, NULL, &n, NULL) == 0 && n == n_bytes;
+    return true;
 }
 
 static bool parse_positive(slice_t text, int64_t max, int64_t *out)
@@ -94,16 +102,18 @@ static bool parse_header(const line_t *line, uint8_t public_key[ANCHOR_KEY_BYTES
 {
     size_t n_magic = strlen(MAGIC);
     return line->n_chars > n_magic && memcmp(line->text, MAGIC, n_magic) == 0 &&
-           parse_hex(slice_of(line->text + n_magic, line->n_chars - n_magic), public_key, ANCHOR_KEY_BYTES);
+           parse_hex(slice_of(line->text + n_magic, line->n_chars - n_magic), public_key,
+                     ANCHOR_KEY_BYTES);
 }
 
 /* `block TIME EPOCH N PREVIOUS_SIGNATURE` */
-static bool parse_opening(anchor_reader_t *self, const line_t *line, int64_t *n_heads, slice_t *previous)
+static bool parse_opening(anchor_reader_t *self, const line_t *line, int64_t *n_heads,
+                          slice_t *previous)
 {
     slice_t rest = slice_of(line->text, line->n_chars);
     slice_t kind, time, epoch, n;
-    if (!take_word(&rest, &kind) || !take_word(&rest, &time) || !take_word(&rest, &epoch) || !take_word(&rest, &n) ||
-        !take_word(&rest, previous) || rest.n_bytes > 0)
+    if (!take_word(&rest, &kind) || !take_word(&rest, &time) || !take_word(&rest, &epoch) ||
+        !take_word(&rest, &n) || !take_word(&rest, previous) || rest.n_bytes > 0)
         return false;
     self->is_part = slice_is(kind, "part");
     return (self->is_part || slice_is(kind, "block")) && instant_parse(time, &self->at_us) &&
@@ -115,8 +125,9 @@ static bool parse_head(const line_t *line, anchor_head_t *out)
 {
     slice_t rest = slice_of(line->text, line->n_chars);
     slice_t stream, rev, hash;
-    return take_word(&rest, &stream) && take_word(&rest, &rev) && take_word(&rest, &hash) && rest.n_bytes == 0 &&
-           uuid_parse(stream, &out->stream) && parse_positive(rev, INT64_MAX, &out->rev) &&
+    return take_word(&rest, &stream) && take_word(&rest, &rev) && take_word(&rest, &hash) &&
+           rest.n_bytes == 0 && uuid_parse(stream, &out->stream) &&
+           parse_positive(rev, INT64_MAX, &out->rev) &&
            parse_hex(hash, out->link.bytes, LINK_BYTES);
 }
 
@@ -125,7 +136,8 @@ static bool parse_signature(const line_t *line, uint8_t out[ANCHOR_SIGNATURE_BYT
 {
     slice_t rest = slice_of(line->text, line->n_chars);
     slice_t word;
-    return take_word(&rest, &word) && slice_is(word, "signature") && parse_hex(rest, out, ANCHOR_SIGNATURE_BYTES);
+    return take_word(&rest, &word) && slice_is(word, "signature") &&
+           parse_hex(rest, out, ANCHOR_SIGNATURE_BYTES);
 }
 
 /* --- blocks --- */
@@ -136,8 +148,10 @@ static anchor_step_t wrong(anchor_reader_t *self, const char *what)
     return ANCHOR_WRONG;
 }
 
-/* What a line that cannot be read means. Zeroes that a crash left are followed by no other block. */
-static anchor_step_t judge(anchor_reader_t *self, line_state_t state, line_t *line, const char *what)
+/* What a line that cannot be read means. Zeroes that a crash left are followed by no other block.
+ */
+static anchor_step_t judge(anchor_reader_t *self, line_state_t state, line_t *line,
+                           const char *what)
 {
     bool may_be_torn = state == LINE_CUT || line->has_zero;
     while (state != LINE_CUT && may_be_torn) {
@@ -198,7 +212,8 @@ static anchor_step_t read_signature(anchor_reader_t *self, line_t *line)
     line_state_t state = read_line(self->file, line);
     if (state != LINE_WHOLE || !parse_signature(line, signature))
         return judge(self, state, line, "has no signature");
-    if (crypto_sign_verify_detached(signature, self->text.data, self->text.n_bytes, self->public_key) != 0)
+    if (crypto_sign_verify_detached(signature, self->text.data, self->text.n_bytes,
+                                    self->public_key) != 0)
         return wrong(self, "is not signed by the key of the file");
     sodium_bin2hex(self->previous, sizeof self->previous, signature, sizeof signature);
     self->end += (int64_t)(self->text.n_bytes + line->n_chars + 1);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reading a file of anchors block by block, as it is checked: for who appends to one and for who reads one. */
+/* Reading a file of anchors block by block, as it is checked: for who appends to one and for who
+ * reads one. */
 #ifndef TASKWIRE_ANCHOR_FILE_H
 #define TASKWIRE_ANCHOR_FILE_H
 
@@ -15,8 +16,8 @@
 
 typedef enum {
     ANCHOR_BLOCK, /* one more that is right */
-    ANCHOR_END,   /* the file ends behind a right block, or is empty */
-    ANCHOR_TORN,  /* what is left is an unfinished block, or an unfinished first line */
+    ANCHOR_END, /* the file ends behind a right block, or is empty */
+    ANCHOR_TORN, /* what is left is an unfinished block, or an unfinished first line */
     ANCHOR_WRONG, /* what follows is not what it says; `why` has a sentence */
 } anchor_step_t;
 

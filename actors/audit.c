@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Heads are gathered in a table until the next anchor. When this process begins to lead, those that moved since its
- * last block are read from the chain's rows, page by page between batches, so that a crash between chain and anchor
- * leaves none out. Anchors never hold the chain up: if they cannot be written, the table waits. */
+/* Heads are gathered in a table until the next anchor. When this process begins to lead, those that
+ * moved since its last block are read from the chain's rows, page by page between batches, so that
+ * a crash between chain and anchor leaves none out. Anchors never hold the chain up: if they cannot
+ * be written, the table waits. */
 #include "actors/audit.h"
 
 #include "actors/audit_batch.h"
@@ -13,22 +14,30 @@
 #define CONNECT_US INT64_C(200000)
 #define TIMEOUT_US INT64_C(10000000)
 #define RETRY_US INT64_C(1000000)
-/* Rows are stamped when their transaction began: some from shortly before the last block may have come after it. */
+/* Rows are stamped when their transaction began: some from shortly before the last block may have
+ * come after it. */
 #define OVERLAP_US INT64_C(60000000)
 #define MAX_HEADS ANCHOR_MAX_HEADS
 #define MIN_HEADS 64
 #define PAGE_ROWS 20000
 #define ERROR_CHARS 256
 
+/* Before all streams. A condition with OR would be no key of an index in a plan for any parameter. */
+#define NIL "'00000000-0000-0000-0000-000000000000'"
+
 static const pg_stmt_t select_history = {"SELECT epoch, clock_timestamp() FROM log_epoch"};
 static const pg_stmt_t select_all_heads = {
-    "SELECT stream, rev, hash FROM audit_head WHERE $1::uuid IS NULL OR stream > $1::uuid ORDER BY stream LIMIT $2::bigint"};
-/* Materialized, so that the rows come by their index on `at` and not by streams through the whole table. */
+    "SELECT stream, rev, hash FROM audit_head WHERE stream > coalesce($1::uuid, " NIL ") ORDER BY "
+    "stream LIMIT $2::bigint"};
+/* Materialized, so that the rows come by their index on `at` and not by streams through the whole
+ * table. */
 static const pg_stmt_t select_moved_heads = {
     "WITH moved AS MATERIALIZED (SELECT stream FROM audit WHERE at >= $3::timestamptz),"
-    " m AS (SELECT DISTINCT stream FROM moved WHERE $1::uuid IS NULL OR stream > $1::uuid ORDER BY stream"
+    " m AS (SELECT DISTINCT stream FROM moved WHERE stream > coalesce($1::uuid, " NIL ") ORDER BY "
+    "stream"
     " LIMIT $2::bigint)"
-    " SELECT m.stream, h.rev, h.hash FROM m LEFT JOIN audit_head h ON h.stream = m.stream ORDER BY m.stream"};
+    " SELECT m.stream, h.rev, h.hash FROM m LEFT JOIN audit_head h ON h.stream = m.stream ORDER BY "
+    "m.stream"};
 
 /* Looking up what moved before this term. */
 typedef enum { CATCH_UP_DONE, CATCH_UP_DUE, CATCH_UP_UNDER_WAY } catch_up_t;
@@ -41,7 +50,8 @@ struct audit {
     anchor_t *anchor; /* NULL: not leading, or it cannot be opened */
     bool is_leading;
 
-    /* Of streams that moved since the last block. One may be there several times: the highest rev counts. */
+    /* Of streams that moved since the last block. One may be there several times: the highest rev
+     * counts. */
     anchor_head_t *heads;
     size_t n_heads;
     size_t capacity;
@@ -50,7 +60,7 @@ struct audit {
 
     catch_up_t catch_up;
     int64_t since_us; /* by the database's clock; INSTANT_NONE: everything */
-    uuid_t after;     /* streams up to this one have been looked up */
+    uuid_t after; /* streams up to this one have been looked up */
     char epoch[EPOCH_CHARS];
     int64_t skew_us; /* the database's clock is ahead of ours by this */
 
@@ -71,8 +81,8 @@ static int64_t shorter(int64_t a, int64_t b)
 static void tell_trouble(audit_t *self, const char *error)
 {
     if (log_once(&self->anchor_trouble))
-        log_line(LOG_WARN, "audit", "anchors cannot be written; they wait until they can", "dir=\"%s\" why=\"%s\"",
-                 self->network->config->data_dir, error);
+        log_line(LOG_WARN, "audit", "anchors cannot be written; they wait until they can",
+                 "dir=\"%s\" why=\"%s\"", self->network->config->data_dir, error);
 }
 
 static bool open_anchor(audit_t *self)
@@ -108,7 +118,8 @@ static void compact(audit_t *self)
     self->n_heads = n;
 }
 
-/* Writes what is in the table. As long as others are still to be looked up the block is only a part. */
+/* Writes what is in the table. As long as others are still to be looked up the block is only a
+ * part. */
 static bool write_block(audit_t *self)
 {
     char error[ERROR_CHARS] = "";
@@ -137,8 +148,8 @@ static void grow(audit_t *self)
         abort();
 }
 
-/* Makes room for one more. More streams than the table holds are anchored early; if that fails, they are looked up
- * again when it works. */
+/* Makes room for one more. More streams than the table holds are anchored early; if that fails,
+ * they are looked up again when it works. */
 static bool make_room(audit_t *self)
 {
     if (self->n_heads < self->capacity)
@@ -178,7 +189,8 @@ static bool begin_catch_up(audit_t *self)
 {
     memset(self->epoch, 0, sizeof self->epoch);
     if (!open_anchor(self) ||
-        pg_run(self->pg, &select_history, NULL, on_history, self, TIMEOUT_US) != PG_OK || self->epoch[0] == '\0')
+        pg_run(self->pg, &select_history, NULL, on_history, self, TIMEOUT_US) != PG_OK ||
+        self->epoch[0] == '\0')
         return false;
     int64_t last_us = anchor_last_us(self->anchor);
     self->since_us = last_us == INSTANT_NONE ? INSTANT_NONE : last_us + self->skew_us - OVERLAP_US;
@@ -218,12 +230,14 @@ static bool read_page(audit_t *self)
     pg_put_i64(&params, PAGE_ROWS);
     if (!is_all)
         pg_put_instant(&params, self->since_us);
-    (void)pg_run(self->pg, is_all ? &select_all_heads : &select_moved_heads, &params, on_page, &page, TIMEOUT_US);
+    (void)pg_run(self->pg, is_all ? &select_all_heads : &select_moved_heads, &params, on_page,
+                 &page, TIMEOUT_US);
     pg_params_fini(&params);
     if (page.n_rows >= 0 && page.n_rows < PAGE_ROWS && self->catch_up == CATCH_UP_UNDER_WAY)
         self->catch_up = CATCH_UP_DONE;
     if (page.n_rows < 0)
-        self->since_us = INSTANT_NONE; /* too much since then, perhaps: a page of everything costs little */
+        self->since_us =
+            INSTANT_NONE; /* too much since then, perhaps: a page of everything costs little */
     return page.n_rows >= 0;
 }
 
@@ -240,7 +254,8 @@ static err_t handle(void *arg, mp_reader_t *content, uint32_t n_events)
     audit_batch_result_t result;
     if (!is_connected(self))
         return ERR_UNAVAILABLE;
-    err_t err = audit_batch_store(self->pg, self->intray, content, n_events, on_head, self, &result);
+    err_t err =
+        audit_batch_store(self->pg, self->intray, content, n_events, on_head, self, &result);
     metric_add(self->events_total, (int64_t)result.n_events);
     metric_add(self->retries_total, (int64_t)result.n_retries);
     if (result.why[0] != '\0' && log_once(&self->chain_trouble))
@@ -250,8 +265,8 @@ static err_t handle(void *arg, mp_reader_t *content, uint32_t n_events)
     return err;
 }
 
-/* What another process anchors in its own directory is its own affair: nothing is kept for it, and all is looked up
- * again at the next term. */
+/* What another process anchors in its own directory is its own affair: nothing is kept for it, and
+ * all is looked up again at the next term. */
 static void follow_lead(audit_t *self, bool is_leading)
 {
     self->is_leading = is_leading;
@@ -279,17 +294,22 @@ static void audit_receive(void *arg, slice_t bytes, now_t now)
 static int64_t anchor_turn(audit_t *self, now_t now)
 {
     if (self->catch_up != CATCH_UP_DONE && now.mono_us >= self->anchor_mono_us) {
-        bool is_good = is_connected(self) && (self->catch_up == CATCH_UP_UNDER_WAY || begin_catch_up(self)) &&
+        bool is_good = is_connected(self) &&
+                       (self->catch_up == CATCH_UP_UNDER_WAY || begin_catch_up(self)) &&
                        read_page(self);
         if (is_good && self->catch_up == CATCH_UP_UNDER_WAY)
             return 0;
-        self->anchor_mono_us = is_good && self->catch_up == CATCH_UP_DONE ? 0 : now.mono_us + RETRY_US;
+        self->anchor_mono_us =
+            is_good && self->catch_up == CATCH_UP_DONE ? 0 : now.mono_us + RETRY_US;
     }
-    if (now.mono_us >= self->anchor_mono_us && self->n_heads > 0 && self->catch_up == CATCH_UP_DONE) {
+    if (now.mono_us >= self->anchor_mono_us && self->n_heads > 0 &&
+        self->catch_up == CATCH_UP_DONE) {
         bool is_good = write_block(self);
-        self->anchor_mono_us = now.mono_us + (is_good ? self->network->config->anchor_interval_us : RETRY_US);
+        self->anchor_mono_us =
+            now.mono_us + (is_good ? self->network->config->anchor_interval_us : RETRY_US);
     }
-    return self->anchor_mono_us > now.mono_us ? self->anchor_mono_us - now.mono_us : ACTOR_SLEEP_MAX_US;
+    return self->anchor_mono_us > now.mono_us ? self->anchor_mono_us - now.mono_us
+                                              : ACTOR_SLEEP_MAX_US;
 }
 
 static void publish(audit_t *self, now_t now)
@@ -327,17 +347,20 @@ static err_t audit_open(void *arg, actor_t *actor)
     metrics_t *metrics = self->network->metrics;
     const pg_options_t options = {.url = self->network->config->database_url,
                                   .who = "taskwire audit",
-                                  .options = "-c statement_timeout=10000 -c jit=off -c enable_seqscan=off",
+                                  .options =
+                                      "-c statement_timeout=10000 -c jit=off -c enable_seqscan=off",
                                   .reply_timeout_us = TIMEOUT_US};
     (void)actor;
     self->pg = pg_new(&options);
     self->intray = intray_new(self->network, ADDRESS_AUDIT);
-    self->events_total =
-        metrics_counter(metrics, "taskwire_audit_events_total", NULL, "Events added to the audit chain");
-    self->retries_total = metrics_counter(metrics, "taskwire_audit_retries_total", NULL,
-                                          "Times that another process had moved a head of the chain");
-    self->anchor_age = metrics_gauge(metrics, "taskwire_audit_anchor_age_seconds", NULL,
-                                     "How long the oldest head that is not anchored has been waiting");
+    self->events_total = metrics_counter(metrics, "taskwire_audit_events_total", NULL,
+                                         "Events added to the audit chain");
+    self->retries_total =
+        metrics_counter(metrics, "taskwire_audit_retries_total", NULL,
+                        "Times that another process had moved a head of the chain");
+    self->anchor_age =
+        metrics_gauge(metrics, "taskwire_audit_anchor_age_seconds", NULL,
+                      "How long the oldest head that is not anchored has been waiting");
     return ERR_OK;
 }
 

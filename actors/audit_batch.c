@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Events of a batch are taken stream by stream: those behind the head are dropped, what is missing in between is read
- * from the log, and each stream becomes one row. Whose head has been moved by somebody else is told by the rows that
- * were not inserted; then everything is looked at afresh. */
+/* Events of a batch are taken stream by stream: those behind the head are dropped, what is missing
+ * in between is read from the log, and each stream becomes one row. Whose head has been moved by
+ * somebody else is told by the rows that were not inserted; then everything is looked at afresh. */
 #include "actors/audit_batch.h"
 
 #include "actors/eventlog.h"
-#include "actors/log.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,14 +17,16 @@
 
 static const pg_stmt_t select_heads = {
     "SELECT stream, rev, hash FROM audit_head WHERE stream = ANY($1::uuid[])"};
-/* A stream's row is inserted only if its head moved from where we saw it. A row that stands there already was made by
- * nobody of us: `verify` will tell, and nobody else has to wait for it. */
+/* A stream's row is inserted only if its head moved from where we saw it. A row that stands there
+ * already was made by nobody of us: `verify` will tell, and nobody else has to wait for it. */
 static const pg_stmt_t store = {
-    "WITH k AS (SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bytea[], $5::bytea[])"
+    "WITH k AS (SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bytea[], "
+    "$5::bytea[])"
     " AS k(stream, before, rev, hash, links)),"
     " moved AS (UPDATE audit_head h SET rev = k.rev, hash = k.hash FROM k"
     " WHERE h.stream = k.stream AND h.rev = k.before RETURNING h.stream),"
-    " born AS (INSERT INTO audit_head (stream, rev, hash) SELECT stream, rev, hash FROM k WHERE before = 0"
+    " born AS (INSERT INTO audit_head (stream, rev, hash) SELECT stream, rev, hash FROM k WHERE "
+    "before = 0"
     " ON CONFLICT (stream) DO NOTHING RETURNING stream)"
     " INSERT INTO audit (stream, first_rev, last_rev, links)"
     " SELECT k.stream, k.before + 1, k.rev, k.links FROM k"
@@ -36,11 +37,11 @@ static const pg_stmt_t store = {
 typedef struct {
     uuid_t stream;
     int64_t before; /* the head that was read */
-    int64_t rev;    /* after the events so far */
+    int64_t rev; /* after the events so far */
     chain_link_t link;
     buf_t links; /* one link per new event */
     bool has_moved;
-    bool is_broken; /* the log lacks the event after `rev` */
+    const char *fault; /* why nothing can follow `rev`; NULL: something can */
 } strand_t;
 
 typedef struct {
@@ -48,8 +49,8 @@ typedef struct {
     strand_t *strands;
     size_t n_strands;
     pg_fate_t fate;
-    size_t room;       /* for further links */
-    bool is_full;      /* the rest must wait for another round */
+    size_t room; /* for further links */
+    bool is_full; /* the rest must wait for another round */
     strand_t *filling; /* the stream whose gap is being read */
     audit_batch_result_t *result;
 } work_t;
@@ -94,11 +95,14 @@ static void collect_streams(work_t *self, mp_reader_t content, uint32_t n_events
     self->n_strands = n;
 }
 
-/* Keeps the server's words of a statement that was refused. */
+/* Keeps the server's words of a statement that was refused, for a line of the log. */
 static bool is_ok(work_t *self, pg_fate_t fate, const pg_result_t *result)
 {
-    if (fate == PG_REJECTED)
+    if (fate == PG_REJECTED) {
         snprintf(self->result->why, sizeof self->result->why, "%s", pg_message(result));
+        for (char *at = self->result->why; (at = strchr(at, '"')) != NULL;)
+            *at = '\'';
+    }
     return fate == PG_OK;
 }
 
@@ -111,8 +115,12 @@ static void on_heads(void *arg, pg_fate_t fate, const pg_result_t *result)
         uuid_t stream = pg_uuid(result, row, 0);
         strand_t *strand = strand_of(self, &stream);
         slice_t hash = pg_bytes(result, row, 2);
-        if (strand == NULL || hash.n_bytes != LINK_BYTES)
+        if (strand == NULL)
             continue;
+        if (hash.n_bytes != LINK_BYTES || pg_int(result, row, 1) < 1) {
+            strand->fault = "the head of this stream's chain is damaged";
+            continue;
+        }
         strand->before = strand->rev = pg_int(result, row, 1);
         memcpy(strand->link.bytes, hash.data, LINK_BYTES);
     }
@@ -125,7 +133,8 @@ static pg_fate_t read_heads(work_t *self)
         strand_t *strand = &self->strands[i];
         strand->before = strand->rev = 0;
         strand->link = LINK_GENESIS;
-        strand->has_moved = strand->is_broken = false;
+        strand->has_moved = false;
+        strand->fault = NULL;
         buf_reset(&strand->links);
     }
     pg_array_begin(&params, PG_UUID);
@@ -179,22 +188,21 @@ static pg_fate_t read_gap(work_t *self, strand_t *strand, int64_t n_missing)
 /* Brings the strand up to the revision before `rev` from the log, or as far as there is room. */
 static void fill_gap(work_t *self, strand_t *strand, int64_t rev)
 {
-    while (strand->rev < rev - 1 && !self->is_full && !strand->is_broken) {
+    while (strand->rev < rev - 1 && !self->is_full && strand->fault == NULL) {
         int64_t from = strand->rev;
         pg_fate_t fate = read_gap(self, strand, rev - 1 - from);
         if (fate != PG_OK && fate != PG_REJECTED)
             return;
         self->fate = PG_OK; /* a row that no writer wrote is as good as none */
-        strand->is_broken = strand->rev == from && !self->is_full;
+        if (strand->rev == from && !self->is_full)
+            strand->fault = "the log has a hole before this event";
     }
-    if (strand->is_broken)
-        log_line(LOG_ERROR, "audit", "the log has a hole", "rev=%lld", (long long)strand->rev + 1);
 }
 
 static void add_event(work_t *self, const log_event_t *event)
 {
     strand_t *strand = strand_of(self, &event->stream);
-    if (strand == NULL || event->rev <= strand->rev || strand->is_broken)
+    if (strand == NULL || event->rev <= strand->rev || strand->fault != NULL)
         return;
     if (event->rev > strand->rev + 1)
         fill_gap(self, strand, event->rev);
@@ -217,15 +225,15 @@ static void on_stored(void *arg, pg_fate_t fate, const pg_result_t *result)
     }
 }
 
-#define EACH_NEW(type, put)                                                                                            \
-    do {                                                                                                               \
-        pg_array_begin(&params, type);                                                                                 \
-        for (size_t i = 0; i < self->n_strands; i++) {                                                                 \
-            const strand_t *strand = &self->strands[i];                                                                \
-            if (strand->rev > strand->before)                                                                          \
-                put;                                                                                                   \
-        }                                                                                                              \
-        pg_array_end(&params);                                                                                         \
+#define EACH_NEW(type, put)                                                                        \
+    do {                                                                                           \
+        pg_array_begin(&params, type);                                                             \
+        for (size_t i = 0; i < self->n_strands; i++) {                                             \
+            const strand_t *strand = &self->strands[i];                                            \
+            if (strand->rev > strand->before)                                                      \
+                put;                                                                               \
+        }                                                                                          \
+        pg_array_end(&params);                                                                     \
     } while (0)
 
 static pg_fate_t store_strands(work_t *self)
@@ -282,13 +290,13 @@ static bool try_round(work_t *self, mp_reader_t content, uint32_t n_events)
     return is_complete && !self->is_full;
 }
 
-static void reject_behind_holes(work_t *self, intray_t *intray, mp_reader_t content, uint32_t n_events)
+static void reject_hopeless(work_t *self, intray_t *intray, mp_reader_t content, uint32_t n_events)
 {
     log_event_t event;
     for (uint32_t i = 0; i < n_events && events_next(&content, &event); i++) {
         const strand_t *strand = strand_of(self, &event.stream);
-        if (strand != NULL && strand->is_broken && event.rev > strand->rev)
-            intray_reject(intray, &event, slice_str("the log has a hole before this event"));
+        if (strand != NULL && strand->fault != NULL && event.rev > strand->rev)
+            intray_reject(intray, &event, slice_str(strand->fault));
     }
 }
 
@@ -301,8 +309,8 @@ static void tell_heads(const work_t *self, audit_head_f *tell, void *arg)
     }
 }
 
-err_t audit_batch_store(pg_t *pg, intray_t *intray, mp_reader_t *content, uint32_t n_events, audit_head_f *tell,
-                        void *arg, audit_batch_result_t *out)
+err_t audit_batch_store(pg_t *pg, intray_t *intray, mp_reader_t *content, uint32_t n_events,
+                        audit_head_f *tell, void *arg, audit_batch_result_t *out)
 {
     work_t work = {.pg = pg, .result = out};
     bool is_done = false;
@@ -314,7 +322,7 @@ err_t audit_batch_store(pg_t *pg, intray_t *intray, mp_reader_t *content, uint32
             break;
     }
     if (is_done) {
-        reject_behind_holes(&work, intray, *content, n_events);
+        reject_hopeless(&work, intray, *content, n_events);
         tell_heads(&work, tell, arg);
     }
     for (size_t i = 0; i < work.n_strands; i++)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Every field has a fixed width, so that no two headers can have the same bytes. Stored chains depend on this layout: it
- * never changes; another one would get another tag. */
+/* Every field has a fixed width, so that no two headers can have the same bytes. Stored chains
+ * depend on this layout: it never changes; another one would get another tag. */
 #include "actors/chain.h"
 
 #include <sodium.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Streams come from everywhere that one may be mentioned, for whoever removes one may forget a place: the streams
- * themselves, the log, the chain and the anchors. The database's are read in order, page by page, and merged with the
- * anchors', which are sorted alike. */
+/* Streams come from everywhere that one may be mentioned, for whoever removes one may forget a
+ * place: the streams themselves, the log, the chain and the anchors. The database's are read in
+ * order, page by page, and merged with the anchors', which are sorted alike. */
 #include "actors/verify.h"
 
 #include <errno.h>
@@ -20,21 +20,29 @@
 #define PAGE_STREAMS 1000
 #define PATH_CHARS 4096
 #define ERROR_CHARS 4400
-#define SESSION_OPTIONS                                                                                                \
-    "-c default_transaction_read_only=on -c statement_timeout=30000 -c jit=off -c enable_seqscan=off"
+#define SESSION_OPTIONS                                                                            \
+    "-c default_transaction_read_only=on -c statement_timeout=30000 -c jit=off -c "                \
+    "enable_seqscan=off"
+
+/* Before all streams. A condition with OR would be no key of an index in a plan for any parameter. */
+#define NIL "'00000000-0000-0000-0000-000000000000'"
 
 /* The next streams of a table whose key begins with it, without looking at all of its rows. */
-#define NEXT_OF(table)                                                                                                 \
-    "(WITH RECURSIVE walk AS ((SELECT stream FROM " table                                                              \
-    " WHERE $1::uuid IS NULL OR stream > $1::uuid ORDER BY stream LIMIT 1) UNION ALL SELECT (SELECT t.stream FROM "    \
-    table " t WHERE t.stream > walk.stream ORDER BY t.stream LIMIT 1) FROM walk WHERE walk.stream IS NOT NULL)"        \
+#define NEXT_OF(table)                                                                             \
+    "(WITH RECURSIVE walk AS ((SELECT stream FROM " table                                          \
+    " WHERE stream > coalesce($1::uuid, " NIL ") ORDER BY stream LIMIT 1) UNION ALL SELECT "      \
+    "(SELECT t.stream FROM " table " t WHERE t.stream > walk.stream ORDER BY t.stream LIMIT 1) "   \
+                                   "FROM walk WHERE walk.stream IS NOT NULL)"                      \
     " SELECT stream FROM walk WHERE stream IS NOT NULL LIMIT $2::bigint)"
 
 static const pg_stmt_t select_streams = {
-    "SELECT stream FROM ((SELECT id AS stream FROM stream WHERE $1::uuid IS NULL OR id > $1::uuid ORDER BY id"
-    " LIMIT $2::bigint) UNION " NEXT_OF("event") " UNION " NEXT_OF("audit") " UNION"
-    " (SELECT stream FROM audit_head WHERE $1::uuid IS NULL OR stream > $1::uuid ORDER BY stream LIMIT $2::bigint)) s"
-    " ORDER BY stream LIMIT $2::bigint"};
+    "SELECT stream FROM ((SELECT id AS stream FROM stream WHERE id > coalesce($1::uuid, " NIL ") "
+    "ORDER BY id"
+    " LIMIT $2::bigint) UNION " NEXT_OF("event") " UNION " NEXT_OF(
+        "audit") " UNION"
+                 " (SELECT stream FROM audit_head WHERE stream > coalesce($1::uuid, " NIL ") "
+                 "ORDER BY stream LIMIT $2::bigint)) s"
+                 " ORDER BY stream LIMIT $2::bigint"};
 
 static pg_t *connect_to(const config_t *config)
 {
@@ -53,7 +61,8 @@ static void anchors_path_of(const config_t *config, char out[PATH_CHARS])
 /* --- one list --- */
 
 /* False: the file is there and not what it says; the report has it. */
-static bool load_anchors(const config_t *config, const uuid_t *list, anchors_t **anchors, verify_report_t *out)
+static bool load_anchors(const config_t *config, const uuid_t *list, anchors_t **anchors,
+                         verify_report_t *out)
 {
     char path[PATH_CHARS];
     char error[ERROR_CHARS];
@@ -65,7 +74,8 @@ static bool load_anchors(const config_t *config, const uuid_t *list, anchors_t *
         return true;
     out->ok = false;
     out->first_bad.rev = 0;
-    snprintf(out->first_bad.why, sizeof out->first_bad.why, "the file of anchors is damaged: %.100s", error);
+    snprintf(out->first_bad.why, sizeof out->first_bad.why,
+             "the file of anchors is damaged: %.100s", error);
     return false;
 }
 
@@ -81,7 +91,8 @@ static bool await_connection(pg_t *pg, const atomic_bool *is_cancelled)
     return false;
 }
 
-err_t verify_list(const config_t *config, const uuid_t *list, const atomic_bool *is_cancelled, verify_report_t *out)
+err_t verify_list(const config_t *config, const uuid_t *list, const atomic_bool *is_cancelled,
+                  verify_report_t *out)
 {
     const verify_limit_t limit = {clock_now().mono_us + LIST_LIMIT_US, is_cancelled};
     verify_report_t of_anchors = {.ok = true};
@@ -223,7 +234,8 @@ static bool read_anchors(run_t *self, const char *path)
 static void print_summary(const run_t *self, bool has_right_anchors)
 {
     bool is_fine = self->n_bad == 0 && has_right_anchors;
-    printf("%s: streams=%lld bad=%lld events=%lld purged=%lld not_yet_audited=%lld anchor_blocks=%zu\n",
+    printf("%s: streams=%lld bad=%lld events=%lld purged=%lld not_yet_audited=%lld "
+           "anchor_blocks=%zu\n",
            is_fine ? "fine" : "NOT FINE", (long long)self->n_streams, (long long)self->n_bad,
            (long long)self->n_events, (long long)self->n_purged, (long long)self->n_not_yet,
            self->anchors == NULL ? (size_t)0 : self->anchors->n_blocks);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Is the log what was written? A stream's events are read from the first to the last; digests and links are made anew
- * and compared with the chain, with the heads, and with what was anchored outside the database. */
+/* Is the log what was written? A stream's events are read from the first to the last; digests and
+ * links are made anew and compared with the chain, with the heads, and with what was anchored
+ * outside the database. */
 #ifndef TASKWIRE_VERIFY_H
 #define TASKWIRE_VERIFY_H
 
@@ -14,9 +15,9 @@
 
 typedef struct {
     bool ok;
-    int64_t events;  /* that were read */
-    int64_t purged;  /* of them, without body */
-    int64_t head;    /* up to here the chain vouches for them */
+    int64_t events; /* that were read */
+    int64_t purged; /* of them, without body */
+    int64_t head; /* up to here the chain vouches for them */
     int64_t not_yet; /* of them, newer than that */
     struct {
         int64_t rev; /* 0: it is not about one event */
@@ -31,17 +32,19 @@ typedef struct {
 } verify_limit_t;
 
 /* Checks one stream; `anchors` and `limit` may be NULL. Blocks; takes a constant amount of memory.
- * Errors: UNAVAILABLE: the database is away or refuses, the time is up, or nobody wants to know any more; the report
- * then holds nothing. */
-err_t verify_stream(pg_t *pg, const anchors_t *anchors, const uuid_t *stream, const verify_limit_t *limit,
-                    verify_report_t *out);
+ * Errors: UNAVAILABLE: the database is away or refuses, the time is up, or nobody wants to know any
+ * more; the report then holds nothing. */
+err_t verify_stream(pg_t *pg, const anchors_t *anchors, const uuid_t *stream,
+                    const verify_limit_t *limit, verify_report_t *out);
 
-/* Checks one list on a connection of its own, with DATA_DIR/anchors if that is there, within 30 s. Blocks.
- * Errors: as verify_stream. */
-err_t verify_list(const config_t *config, const uuid_t *list, const atomic_bool *is_cancelled, verify_report_t *out);
+/* Checks one list on a connection of its own, with DATA_DIR/anchors if that is there, within 30 s.
+ * Blocks. Errors: as verify_stream. */
+err_t verify_list(const config_t *config, const uuid_t *list, const atomic_bool *is_cancelled,
+                  verify_report_t *out);
 
-/* Checks all streams, and the file of anchors in DATA_DIR or the earlier copy at `anchors_path`; prints a line for each
- * that is bad and a summary. Returns the exit code: 0: all is well, 1: something is not, 69: the database is away. */
+/* Checks all streams, and the file of anchors in DATA_DIR or the earlier copy at `anchors_path`;
+ * prints a line for each that is bad and a summary. Returns the exit code: 0: all is well, 1:
+ * something is not, 69: the database is away. */
 int verify_run(const config_t *config, const char *anchors_path);
 
 #endif

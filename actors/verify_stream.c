@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Events and the rows of the chain are two cursors that move forward together, a page of bounded size each. What was
- * the end of both is fixed by one statement at the beginning, so that a log that grows meanwhile looks no different.
- * Only the first thing that is wrong is told: behind it nothing can be believed. */
+/* Events and the rows of the chain are two cursors that move forward together, a page of bounded
+ * size each. What was the end of both is fixed by one statement at the beginning, so that a log
+ * that grows meanwhile looks no different. Only the first thing that is wrong is told: behind it
+ * nothing can be believed. */
 #include "actors/verify.h"
 
 #include <stdio.h>
@@ -17,19 +18,24 @@
 
 static const pg_stmt_t select_ends = {
     "SELECT s.head, h.rev, h.hash, (SELECT max(rev) FROM event WHERE stream = $1::uuid),"
-    " (SELECT max(last_rev) FROM audit WHERE stream = $1::uuid)"
-    " FROM (SELECT 1) one LEFT JOIN stream s ON s.id = $1::uuid LEFT JOIN audit_head h ON h.stream = $1::uuid"};
+    " (SELECT max(last_rev) FROM audit WHERE stream = $1::uuid), (SELECT min(rev) FROM event WHERE "
+    "stream = $1::uuid)"
+    " FROM (SELECT 1) one LEFT JOIN stream s ON s.id = $1::uuid LEFT JOIN audit_head h ON h.stream "
+    "= $1::uuid"};
 /* Pages of rows in order; the row that fills a page's bytes is its last. */
 static const pg_stmt_t select_events = {
     "SELECT id, shard, rev, type, task, command, by, at, epoch, digest, salt, body FROM"
-    " (SELECT c.*, sum(coalesce(octet_length(c.body), 0)) OVER (ORDER BY c.rev ROWS BETWEEN UNBOUNDED PRECEDING AND 1"
+    " (SELECT c.*, sum(coalesce(octet_length(c.body), 0)) OVER (ORDER BY c.rev ROWS BETWEEN "
+    "UNBOUNDED PRECEDING AND 1"
     " PRECEDING) AS n_before FROM (SELECT * FROM event WHERE stream = $1::uuid AND rev > $2::bigint"
     " AND rev <= $3::bigint ORDER BY rev LIMIT $4::bigint) c) w"
     " WHERE coalesce(n_before, 0) < $5::bigint ORDER BY rev"};
 static const pg_stmt_t select_links = {
     "SELECT first_rev, last_rev, links FROM"
-    " (SELECT c.*, sum(octet_length(c.links)) OVER (ORDER BY c.last_rev ROWS BETWEEN UNBOUNDED PRECEDING AND 1"
-    " PRECEDING) AS n_before FROM (SELECT * FROM audit WHERE stream = $1::uuid AND last_rev > $2::bigint"
+    " (SELECT c.*, sum(octet_length(c.links)) OVER (ORDER BY c.last_rev ROWS BETWEEN UNBOUNDED "
+    "PRECEDING AND 1"
+    " PRECEDING) AS n_before FROM (SELECT * FROM audit WHERE stream = $1::uuid AND last_rev > "
+    "$2::bigint"
     " AND last_rev <= $3::bigint ORDER BY last_rev LIMIT $4::bigint) c) w"
     " WHERE coalesce(n_before, 0) < $5::bigint ORDER BY last_rev"};
 
@@ -41,6 +47,7 @@ typedef struct {
 
     /* Where everything ends; 0: there is nothing. */
     int64_t stream_head;
+    int64_t event_start;
     int64_t event_end;
     int64_t link_end;
     int64_t audit_head;
@@ -83,7 +90,8 @@ static bool ask(check_t *self, const pg_stmt_t *stmt, pg_params_t *params, pg_do
     int64_t timeout_us = TIMEOUT_US;
     if (self->limit != NULL && self->limit->deadline_mono_us - clock_now().mono_us < timeout_us)
         timeout_us = self->limit->deadline_mono_us - clock_now().mono_us;
-    bool is_good = !is_over(self) && pg_run(self->pg, stmt, params, done, self, timeout_us) == PG_OK;
+    bool is_good =
+        !is_over(self) && pg_run(self->pg, stmt, params, done, self, timeout_us) == PG_OK;
     pg_params_fini(params);
     return is_good;
 }
@@ -100,6 +108,7 @@ static void on_ends(void *arg, pg_fate_t fate, const pg_result_t *result)
     self->audit_head = self->has_audit_head ? pg_int(result, 0, 1) : 0;
     self->event_end = pg_is_null(result, 0, 3) ? 0 : pg_int(result, 0, 3);
     self->link_end = pg_is_null(result, 0, 4) ? 0 : pg_int(result, 0, 4);
+    self->event_start = pg_is_null(result, 0, 5) ? 1 : pg_int(result, 0, 5);
     slice_t hash = pg_bytes(result, 0, 2);
     if (hash.n_bytes == LINK_BYTES)
         memcpy(self->audit_hash.bytes, hash.data, LINK_BYTES);
@@ -111,9 +120,13 @@ static bool read_ends(check_t *self)
     pg_put_uuid(&params, self->stream);
     if (!ask(self, &select_ends, &params, on_ends))
         return false;
-    self->report->head = self->audit_head;
-    if (self->audit_head < 0 || (self->has_audit_head && self->audit_head == 0))
+    if (self->has_audit_head && self->audit_head < 1) {
         blame(self, 1, "the head of the chain is none");
+        self->audit_head = 0;
+    }
+    self->report->head = self->audit_head;
+    if (self->event_start < 1)
+        blame(self, self->event_start, "there is no such revision");
     return true;
 }
 
@@ -131,8 +144,9 @@ static void judge_ends(check_t *self)
     if (self->link_end > self->audit_head)
         blame(self, self->audit_head + 1, "the head of the chain is before this event");
     if (self->n_anchors > 0 && self->anchors[0].rev > self->rev)
-        blame(self, self->rev + 1, "the event is missing: the stream was shortened, a later one was anchored");
-    else if (self->n_anchors > 0)
+        blame(self, self->rev + 1,
+              "the event is missing: the stream was shortened, a later one was anchored");
+    else if (self->n_anchors > 0 && self->anchors[0].rev > self->audit_head)
         blame(self, self->audit_head + 1, "the chain was shortened, a later event was anchored");
 }
 
@@ -161,7 +175,7 @@ static bool read_links(check_t *self)
     buf_reset(&self->links);
     pg_put_uuid(&params, self->stream);
     pg_put_i64(&params, self->rev);
-    pg_put_i64(&params, self->audit_head);
+    pg_put_i64(&params, self->link_end);
     pg_put_i64(&params, PAGE_ROWS);
     pg_put_i64(&params, PAGE_BYTES);
     return ask(self, &select_links, &params, on_links);
@@ -170,7 +184,9 @@ static bool read_links(check_t *self)
 static const uint8_t *stored_link(const check_t *self, int64_t rev)
 {
     int64_t at = rev - self->links_before - 1;
-    return at < 0 || at >= (int64_t)(self->links.n_bytes / LINK_BYTES) ? NULL : self->links.data + at * LINK_BYTES;
+    return at < 0 || at >= (int64_t)(self->links.n_bytes / LINK_BYTES)
+               ? NULL
+               : self->links.data + at * LINK_BYTES;
 }
 
 static int64_t links_end(const check_t *self)
@@ -219,7 +235,8 @@ static bool has_right_digest(const row_t *row)
     return memcmp(digest, row->event.digest.data, DIGEST_BYTES) == 0;
 }
 
-/* Types that only a newer program knows have a number here and a name there, and nothing to compare. */
+/* Types that only a newer program knows have a number here and a name there, and nothing to
+ * compare. */
 static bool is_same_type(int16_t stored, event_type_t type)
 {
     if (type != EVENT_UNKNOWN)
@@ -230,10 +247,11 @@ static bool is_same_type(int16_t stored, event_type_t type)
 static bool says_the_same(const log_event_t *row)
 {
     event_t event;
-    return event_decode(row->body, &event) && uuid_eq(&event.stream, &row->stream) && event.rev == row->rev &&
-           memcmp(event.epoch, row->epoch, EPOCH_CHARS) == 0 && is_same_type(row->stored_type, event.type) &&
-           uuid_eq(&event.task, &row->task) && uuid_eq(&event.command, &row->command) &&
-           uuid_eq(&event.by, &row->by) && event.at_us == row->at_us;
+    return event_decode(row->body, &event) && uuid_eq(&event.stream, &row->stream) &&
+           event.rev == row->rev && memcmp(event.epoch, row->epoch, EPOCH_CHARS) == 0 &&
+           is_same_type(row->stored_type, event.type) && uuid_eq(&event.task, &row->task) &&
+           uuid_eq(&event.command, &row->command) && uuid_eq(&event.by, &row->by) &&
+           event.at_us == row->at_us;
 }
 
 /* What is wrong with the row by itself; NULL: nothing. */
@@ -263,7 +281,8 @@ static const char *fault_of_link(const check_t *self, int64_t rev)
     return NULL;
 }
 
-/* What was anchored at this revision, if anything. One revision may have been anchored several times. */
+/* What was anchored at this revision, if anything. One revision may have been anchored several
+ * times. */
 static const char *fault_of_anchor(check_t *self, int64_t rev)
 {
     const char *fault = NULL;
@@ -337,11 +356,12 @@ static bool read_on(check_t *self)
     return read_events(self, last_rev);
 }
 
-err_t verify_stream(pg_t *pg, const anchors_t *anchors, const uuid_t *stream, const verify_limit_t *limit,
-                    verify_report_t *out)
+err_t verify_stream(pg_t *pg, const anchors_t *anchors, const uuid_t *stream,
+                    const verify_limit_t *limit, verify_report_t *out)
 {
     *out = (verify_report_t){.ok = true};
-    check_t check = {.pg = pg, .limit = limit, .stream = stream, .report = out, .link = LINK_GENESIS};
+    check_t check = {
+        .pg = pg, .limit = limit, .stream = stream, .report = out, .link = LINK_GENESIS};
     if (anchors != NULL)
         check.anchors = anchors_of(anchors, stream, &check.n_anchors);
     bool is_good = read_ends(&check);

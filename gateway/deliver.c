@@ -50,7 +50,12 @@ static bool step(subscription_t *self, buf_t *out, size_t end)
     }
     if (self->page != NULL)
         return backfill_put(self, out, end);
-    switch (cursor_look(&self->cursor, &self->followed->ring)) {
+    if (self->ask != NULL)
+        return false; /* a page is being read: it begins where the cursor stands */
+    cursor_where_t where = cursor_look(&self->cursor, &self->followed->ring);
+    if (where != CURSOR_LOG)
+        link_leave(&self->waiting); /* the ring has caught up while a page was waited for */
+    switch (where) {
     case CURSOR_WAIT:
         return false;
     case CURSOR_RING:

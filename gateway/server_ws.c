@@ -28,6 +28,7 @@
 
 #include <libwebsockets.h>
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 
@@ -337,17 +338,17 @@ static int on_lws(struct lws *wsi, enum lws_callback_reasons reason, void *user,
     return reason == LWS_CALLBACK_RECEIVE || reason == LWS_CALLBACK_SERVER_WRITEABLE ? -1 : 0;
 }
 
-/* Its warnings are about what clients send, and its errors about itself, but for a line that it
- * writes for every connection that is handed over. */
-static void on_log(int level, const char *line)
-{
-    int n_chars = (int)strcspn(line, "\n");
-    bool is_usual = strstr(line, "calling service") != NULL;
-    log_level_t as = level == LLL_ERR && !is_usual ? LOG_WARN : LOG_DEBUG;
-    log_line(as, "lws", "says", "text=\"%.*s\"", n_chars, line);
-}
-
 /* --- for server.c --- */
+
+/* It says nothing: it writes its lines, one for every connection that is handed over among them,
+ * into one static buffer, which contexts in several threads would do at once. What it does wrong
+ * shows in what it returns and calls. The level is one for all contexts of a process. */
+static pthread_once_t silence = PTHREAD_ONCE_INIT;
+
+static void be_silent(void)
+{
+    lws_set_log_level(0, NULL);
+}
 
 lws_part_t *ws_part_new(server_t *server)
 {
@@ -373,7 +374,7 @@ lws_part_t *ws_part_new(server_t *server)
         .user = self,
         .vhost_name = server->name,
     };
-    lws_set_log_level(LLL_ERR | LLL_WARN | LLL_NOTICE, on_log);
+    pthread_once(&silence, be_silent);
     self->context = lws_create_context(&info);
     if (self->context == NULL) {
         log_line(LOG_ERROR, server->name,

@@ -33,6 +33,7 @@ def summary(runs, key="rate"):
 class Measures:
     def __init__(self, world, seconds, repeat, is_quick, note):
         self.world, self.seconds, self.repeat, self.is_quick, self.note = world, seconds, repeat, is_quick, note
+        self.rest_s = 1 if is_quick else 2
 
     # --- one run of a load generator ---
 
@@ -54,8 +55,8 @@ class Measures:
         run["is_disturbed"] = use.is_disturbed()
         return run
 
-    def http(self, method, connections, tasks, seconds=None, rate=None):
-        options = ["--method", method, "--connections", connections, "--targets", self.world.http_targets(tasks),
+    def http(self, method, connections, tasks, seconds=None, rate=None, author=None):
+        options = ["--method", method, "--connections", connections, "--targets", self.world.http_targets(tasks, author),
                    "--seconds", seconds or self.seconds]
         if rate:
             options += ["--rate", rate]
@@ -66,10 +67,13 @@ class Measures:
 
     # --- beside pgbench ---
 
-    def patch(self, connections, tasks):
-        run = self.http("PATCH", connections, tasks)
+    def patch(self, connections, tasks, author=None):
+        run = self.http("PATCH", connections, tasks, author=author)
         run["backlog"], run["settle_s"] = self.world.settle()
         return run
+
+    def pgbench(self, script, connections, tasks):
+        return lambda: peer.run(self.world, script, connections, tasks, self.seconds, 1 if self.is_quick else 2)
 
     def beside(self, title, mine, peers, target):
         """`mine` and each of the peers in turn; every second time the other way round."""
@@ -87,26 +91,32 @@ class Measures:
             row["ratios"][name] = {"median": round(median(ratios), 3), "spread": round(spread(ratios), 3)}
         return row
 
-    def patch_beside(self, title, connections, tasks, target):
-        def pgbench(name):
-            return lambda: peer.run(self.world, name, connections, tasks, self.seconds)
-        self.http("PATCH", connections, tasks, seconds=1)
-        self.world.settle()
-        peers = {"pgbench": pgbench("patch.sql"), "pipelined": pgbench("patch_pipelined.sql")}
+    def patch_beside(self, title, connections, tasks, target, has_pipelined):
+        self.patch_warm_up(connections, tasks)
+        peers = {"pgbench": self.pgbench("patch.sql", connections, tasks)}
+        if has_pipelined:
+            peers["pipelined"] = self.pgbench("patch_pipelined.sql", connections, tasks)
         return self.beside(title, lambda: self.patch(connections, tasks), peers, target)
 
+    def patch_warm_up(self, connections, tasks):
+        self.http("PATCH", connections, tasks, seconds=1)
+        self.world.settle()
+
     def measure_patch(self):
-        return [self.patch_beside(f"PATCH, {n} connections", n, ALL_TASKS, 1.5) for n in (32, 256)]
+        """Authors are the owners of the 16 lists; then one of them writes in all lists."""
+        return [self.patch_beside("PATCH, 32 connections", 32, ALL_TASKS, 1.5, True),
+                self.patch_beside("PATCH, 256 connections", 256, ALL_TASKS, 1.5, not self.is_quick),
+                self.beside("PATCH by one author in 16 lists, 32 connections", lambda: self.patch(32, ALL_TASKS, author=0), {}, None)]
 
     def measure_one_list(self):
-        return [self.patch_beside("PATCH in one list, 32 connections", 32, ONE_LIST, None)]
+        return [self.patch_beside("PATCH in one list, 32 connections", 32, ONE_LIST, None, not self.is_quick)]
 
     def measure_get(self):
         rows = []
         for n in (32, 256):
             self.http("GET", n, ALL_TASKS, seconds=1)
-            peers = {"pgbench": lambda n=n: peer.run(self.world, "get.sql", n, ALL_TASKS, self.seconds)}
-            rows.append(self.beside(f"GET by id, {n} connections", lambda n=n: self.http("GET", n, ALL_TASKS), peers, 0.5))
+            rows.append(self.beside(f"GET by id, {n} connections", lambda n=n: self.http("GET", n, ALL_TASKS),
+                                    {"pgbench": self.pgbench("get.sql", n, ALL_TASKS)}, 0.5))
         return rows
 
     # --- from commit to frame ---
@@ -186,8 +196,8 @@ class Measures:
     def measure_fan_out(self):
         rows = []
         kinds = [("32 writes under way", 150000, ["--window", 32]), ("1 write under way", None, ["--window", 1]),
-                 ("150 writes/s", None, ["--rate", 150])]
-        for words, target, options in kinds:
+                 ("at 150 writes/s", None, ["--rate", 150])]
+        for words, target, options in kinds[:2] if self.is_quick else kinds:
             title = f"fan-out to {FOLLOWERS} subscribers, {words}"
             runs = []
             for i in range(self.repeat):
@@ -204,13 +214,13 @@ class Measures:
         for i in range(self.repeat):
             self.note(f"memory: run {i + 1} of {self.repeat}")
             self.world.restart_server()
-            time.sleep(2)
+            time.sleep(self.rest_s)
             self.note_memory(found["idle"])
             followers = self.follow(FOLLOWERS, range(w.N_LISTS))
-            time.sleep(2)
+            time.sleep(self.rest_s)
             self.note_memory(found[f"with {FOLLOWERS} idle WebSockets"])
             opened = self.unfollow(followers)
-            time.sleep(1)
+            time.sleep(self.rest_s)
             self.note_memory(found["after they left"])
         rows = [{"title": f"memory (RSS), {words}", "unit": "MB", "target_most": 25 if words == "idle" else None,
                  "taskwire": summary(runs, "rss_mb")} for words, runs in found.items()]

@@ -11,7 +11,6 @@ import world as w
 # As taskwire's own sessions.
 OPTIONS = ("-c jit=off -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off -c plan_cache_mode=force_generic_plan"
            " -c synchronous_commit=on")
-SPARE_S = 2
 runs = itertools.count(1)
 
 
@@ -32,11 +31,11 @@ def script(world, name, tasks):
     return world.write_file(name, text.splitlines())
 
 
-def run(world, name, connections, tasks, seconds):
+def run(world, name, connections, tasks, seconds, spare_s):
     """One run. Its beginning, in which each connection prepares its statements, does not count: up to the first report,
-    due after a second."""
+    due after a second. For that there are seconds to spare."""
     command = [os.path.join(world.pg_bin, "pgbench"), "-n", "-M", "prepared", "-c", str(connections),
-               "-j", str(min(connections, machine.CPUS)), "-T", str(seconds + SPARE_S), "-P", "1", "-f", script(world, name, tasks),
+               "-j", str(min(connections, machine.CPUS)), "-T", str(seconds + spare_s), "-P", "1", "-f", script(world, name, tasks),
                "-D", "k=0", "-D", f"run={next(runs)}"]
     for key, value in world.sample.items():
         command += ["-D", f"{key}={value}"]
@@ -59,7 +58,7 @@ def run(world, name, connections, tasks, seconds):
         raise w.Failed(f"pgbench failed: {''.join(noise)}{errors[-2000:]}{output[-2000:]}")
     first_s, first_tps = float(first.group(1)), float(first.group(2))
     transactions = int(found.group(1)) - first_s * first_tps
-    window_s = seconds + SPARE_S - first_s
+    window_s = seconds + spare_s - first_s
     if window_s < seconds / 2:
         raise w.Failed("pgbench took too long to get going: the machine is too busy to measure anything")
     latency_ms = re.search(r"latency average = ([\d.]+) ms", output)

@@ -201,7 +201,7 @@ class World:
     # --- content ---
 
     def seed(self):
-        """An account per list, its tasks, and the first account as a viewer of all lists. Then the peer's copy."""
+        """An account per list, its tasks, and the first account as an editor of all lists. Then the peer's copy."""
         client = Client(self.server.port)
         for n in range(N_LISTS):
             made = client.call("POST", "/v1/accounts", {"email": f"bench{n}@example.org", "password": PASSWORD,
@@ -220,7 +220,7 @@ class World:
         client = Client(self.server.port, self.tokens[n])
         client.call("POST", "/v1/lists", {"id": list_id(n), "title": f"List {n}"})
         if n > 0:
-            client.call("POST", f"/v1/lists/{list_id(n)}/members", {"email": "bench0@example.org", "role": "viewer"})
+            client.call("POST", f"/v1/lists/{list_id(n)}/members", {"email": "bench0@example.org", "role": "editor"})
         for task in range(n, N_TASKS, N_LISTS):
             client.call("POST", f"/v1/lists/{list_id(n)}/tasks",
                         {"id": task_id(task), "title": f"Water the plants {task:016d}", "notes": NOTES, "tags": TAGS,
@@ -294,9 +294,11 @@ class World:
             file.write("".join(line + "\n" for line in lines))
         return path
 
-    def http_targets(self, tasks):
-        """Each task is asked for by its list's owner."""
-        return self.write_file("http", [f"/v1/tasks/{task_id(n)} {self.tokens[list_of(n)]}" for n in tasks])
+    def http_targets(self, tasks, author=None):
+        """Each task is asked for by its list's owner, or all by the author of this number."""
+        def token(task):
+            return self.tokens[list_of(task) if author is None else author]
+        return self.write_file("http", [f"/v1/tasks/{task_id(n)} {token(n)}" for n in tasks])
 
     def ws_targets(self, tasks):
         return self.write_file("targets", [f"{list_id(list_of(n))} {task_id(n)}" for n in tasks])

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A log to be audited: streams with events as the writer stores them, and what a superuser may do to them afterwards.
- * For test_audit.c and test_verify.c. */
+/* A log to be audited: streams with events as the writer stores them, and what a superuser may do
+ * to them afterwards. For test_audit.c and test_verify.c. */
 #ifndef TASKWIRE_TEST_HISTORY_H
 #define TASKWIRE_TEST_HISTORY_H
 
@@ -85,11 +85,14 @@ static inline const char *h_text(const uuid_t *id)
 }
 
 static const pg_stmt_t h_insert_event = {
-    "INSERT INTO event (shard, stream, rev, type, task, command, by, is_first, at, epoch, digest, salt, body) VALUES"
-    " ($1::smallint, $2::uuid, $3::bigint, $4::smallint, $5::uuid, $6::uuid, $7::uuid, true, $8::timestamptz, $9::text,"
+    "INSERT INTO event (shard, stream, rev, type, task, command, by, is_first, at, epoch, digest, "
+    "salt, body) VALUES"
+    " ($1::smallint, $2::uuid, $3::bigint, $4::smallint, $5::uuid, $6::uuid, $7::uuid, true, "
+    "$8::timestamptz, $9::text,"
     " $10::bytea, $11::bytea, $12::bytea)"};
 static const pg_stmt_t h_upsert_stream = {
-    "INSERT INTO stream (id, shard, is_account, head, tail, n_open) VALUES ($1::uuid, $2::smallint, false, $3::bigint,"
+    "INSERT INTO stream (id, shard, is_account, head, tail, n_open) VALUES ($1::uuid, "
+    "$2::smallint, false, $3::bigint,"
     " '', 0) ON CONFLICT (id) DO UPDATE SET head = excluded.head"};
 
 static inline event_t h_event(const uuid_t *stream, int64_t rev)
@@ -182,8 +185,10 @@ static inline void h_tamper(const char *format, ...)
     va_end(args);
     script(database.url,
            "ALTER TABLE event DISABLE TRIGGER USER; ALTER TABLE audit DISABLE TRIGGER USER; %s;"
-           "ALTER TABLE event ENABLE ALWAYS TRIGGER event_rows; ALTER TABLE audit ENABLE ALWAYS TRIGGER audit_rows;"
-           "ALTER TABLE event ENABLE ALWAYS TRIGGER event_truncate; ALTER TABLE audit ENABLE ALWAYS TRIGGER"
+           "ALTER TABLE event ENABLE ALWAYS TRIGGER event_rows; ALTER TABLE audit ENABLE ALWAYS "
+           "TRIGGER audit_rows;"
+           "ALTER TABLE event ENABLE ALWAYS TRIGGER event_truncate; ALTER TABLE audit ENABLE "
+           "ALWAYS TRIGGER"
            " audit_truncate",
            sql);
 }
@@ -206,7 +211,8 @@ static inline void h_put_batch(batch_t *batch, const uuid_t *stream, int64_t fir
 {
     const eventlog_reader_t reader = {h_on_event, h_on_end, batch};
     events_begin(batch, 1);
-    assert_int_equal(eventlog_read_stream(pg, stream, first - 1, (int)(last - first + 1), &reader), ERR_OK);
+    assert_int_equal(eventlog_read_stream(pg, stream, first - 1, (int)(last - first + 1), &reader),
+                     ERR_OK);
     assert_true(pg_await(pg, LONG_US));
 }
 
@@ -232,7 +238,8 @@ static inline err_t h_store(h_worker_t *self, slice_t bytes)
     self->n_heads = 0;
     assert_int_equal(message_kind(bytes, &content), MESSAGE_EVENTS);
     assert_true(events_open(&content, &seq, &n_events));
-    return audit_batch_store(self->pg, self->intray, &content, n_events, h_on_head, self, &self->result);
+    return audit_batch_store(self->pg, self->intray, &content, n_events, h_on_head, self,
+                             &self->result);
 }
 
 /* Adds what is in the batch to the chain; the batch is empty afterwards. */

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The chain as batches make it, and the audit actor with a clock of the tests' own and a relay that only listens. */
+/* The chain as batches make it, and the audit actor with a clock of the tests' own and a relay that
+ * only listens. */
 #include "tests/db/history.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/resource.h>
 
@@ -71,7 +73,8 @@ static void assert_chain(const uuid_t *stream, int64_t rev)
     const eventlog_reader_t reader = {expect_event, h_on_end, &expected};
     while (expected.rev < rev) {
         int64_t limit = rev - expected.rev > 5000 ? 5000 : rev - expected.rev;
-        assert_int_equal(eventlog_read_stream(pg, stream, expected.rev, (int)limit, &reader), ERR_OK);
+        assert_int_equal(eventlog_read_stream(pg, stream, expected.rev, (int)limit, &reader),
+                         ERR_OK);
         assert_true(pg_await(pg, LONG_US));
     }
     pg_params_t params = {0};
@@ -154,7 +157,8 @@ static void a_very_long_gap_is_filled_in_several_rows(void **state)
     uuid_t stream = new_stream();
     script(database.url,
            "INSERT INTO event (shard, stream, rev, type, command, by, is_first, at, epoch, digest)"
-           " SELECT %u, '%s', i, 2, gen_random_uuid(), gen_random_uuid(), false, now(), '" H_EPOCH "',"
+           " SELECT %u, '%s', i, 2, gen_random_uuid(), gen_random_uuid(), false, now(), '" H_EPOCH
+           "',"
            " sha256(i::text::bytea) FROM generate_series(1, 70000) i",
            shard_of(&stream), h_text(&stream));
     assert_int_equal(h_audit(&stream, 70000, 70000).n_events, 70000);
@@ -167,8 +171,11 @@ static void purged_events_and_those_of_a_newer_program_are_linked_too(void **sta
     (void)state;
     uuid_t stream = new_stream();
     h_add(&stream, 1, 4, 10);
-    h_tamper("UPDATE event SET type = 30000, task = NULL WHERE stream = '%s' AND rev = 2", h_text(&stream));
-    script(database.url, "UPDATE event SET body = NULL, salt = NULL, fingerprint = NULL WHERE stream = '%s' AND rev = 3",
+    h_tamper("UPDATE event SET type = 30000, task = NULL WHERE stream = '%s' AND rev = 2",
+             h_text(&stream));
+    script(database.url,
+           "UPDATE event SET body = NULL, salt = NULL, fingerprint = NULL WHERE stream = '%s' AND "
+           "rev = 3",
            h_text(&stream));
     assert_int_equal(h_audit(&stream, 1, 4).n_events, 4);
     assert_chain(&stream, 4);
@@ -181,7 +188,9 @@ static void a_row_that_nobody_of_us_made_holds_nobody_up(void **state)
     batch_t batch = {0};
     h_add(&one, 1, 3, 10);
     h_add(&other, 1, 3, 10);
-    script(database.url, "INSERT INTO audit (stream, first_rev, last_rev, links) VALUES ('%s', 1, 3, 'x')", h_text(&one));
+    script(database.url,
+           "INSERT INTO audit (stream, first_rev, last_rev, links) VALUES ('%s', 1, 3, 'x')",
+           h_text(&one));
     h_put_batch(&batch, &one, 1, 3);
     h_put_batch(&batch, &other, 1, 3);
     assert_int_equal(h_audit_batch(&batch).n_events, 3);
@@ -216,8 +225,11 @@ static void *race(void *arg)
 
 static void start_racer(racer_t *self, slice_t *batches, size_t n_batches)
 {
+    const pg_options_t options = {
+        .url = database.url, .who = "racer", .options = "-c enable_seqscan=off"};
     *self = (racer_t){.batches = batches, .n_batches = n_batches};
-    self->worker.pg = connect_to(database.url, "-c enable_seqscan=off -c application_name=racer");
+    self->worker.pg = pg_new(&options);
+    assert_true(pg_await(self->worker.pg, LONG_US));
     self->worker.intray = intray_new(&lone_network, ADDRESS_AUDIT);
     assert_int_equal(pthread_create(&self->thread, NULL, race, self), 0);
 }
@@ -271,7 +283,8 @@ static pg_t *hold_head(const uuid_t *stream)
     char sql[300];
     pg_t *other = connect_to(database.url, NULL);
     static const pg_stmt_t begin = {"BEGIN"};
-    snprintf(sql, sizeof sql, "UPDATE audit_head SET rev = rev WHERE stream = '%s'", h_text(stream));
+    snprintf(sql, sizeof sql, "UPDATE audit_head SET rev = rev WHERE stream = '%s'",
+             h_text(stream));
     const pg_stmt_t hold = {sql};
     assert_int_equal(pg_run(other, &begin, NULL, NULL, NULL, LONG_US), PG_OK);
     assert_int_equal(pg_run(other, &hold, NULL, NULL, NULL, LONG_US), PG_OK);
@@ -280,9 +293,10 @@ static pg_t *hold_head(const uuid_t *stream)
 
 static void wait_for_lock(void)
 {
-    while (h_number("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'racer' AND wait_event_type = "
+    while (h_number("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'racer' AND "
+                    "wait_event_type = "
                     "'Lock' AND datname = current_database()") == 0)
-        usleep(1000);
+        sched_yield();
 }
 
 static void a_head_that_somebody_else_moves_is_not_moved_again(void **state)
@@ -335,7 +349,8 @@ static void a_connection_that_breaks_in_between_loses_nothing(void **state)
     pg_t *other = hold_head(&stream);
     start_racer(&racer, &bytes, 1);
     wait_for_lock();
-    (void)h_number("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'racer'");
+    (void)h_number("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE "
+                   "application_name = 'racer'");
     join_racer(&racer);
     pg_destroy(&other);
     assert_int_equal(racer.err, ERR_UNAVAILABLE);
@@ -343,7 +358,8 @@ static void a_connection_that_breaks_in_between_loses_nothing(void **state)
     assert_chain(&stream, 2);
     h_worker_t worker = {.pg = pg, .intray = intray_new(&lone_network, ADDRESS_AUDIT)};
     assert_int_equal(h_store(&worker, bytes), ERR_OK);
-    assert_int_equal(h_store(&worker, bytes), ERR_OK); /* as if the first had not been acknowledged */
+    assert_int_equal(h_store(&worker, bytes),
+                     ERR_OK); /* as if the first had not been acknowledged */
     assert_chain(&stream, 6);
     intray_destroy(&worker.intray);
     message_fini(&message);
@@ -561,6 +577,34 @@ static void events_behind_a_hole_are_rejected_and_others_go_on(void **state)
     assert_chain(&other, 2);
 }
 
+static void a_damaged_head_holds_up_its_own_stream_only(void **state)
+{
+    (void)state;
+    static const char *const damages[] = {"rev = 0", "rev = -9223372036854775808",
+                                          "hash = 'short'"};
+    for (size_t i = 0; i < sizeof damages / sizeof *damages; i++) {
+        uuid_t stream = new_stream(), other = new_stream();
+        batch_t batch = {0};
+        message_t message;
+        h_add(&stream, 1, 3, 10);
+        h_add(&other, 1, 3, 10);
+        (void)h_audit(&stream, 1, 1);
+        script(database.url, "UPDATE audit_head SET %s WHERE stream = '%s'", damages[i],
+               h_text(&stream));
+        h_put_batch(&batch, &stream, 2, 3);
+        h_put_batch(&batch, &other, 1, 3);
+        batch_finish(&batch, &message);
+        assert_int_equal(port_send(world.to_audit, &message), ERR_OK);
+        step();
+        size_t n_rejects = 0;
+        reject_t first;
+        assert_true(take_ack(&n_rejects, &first));
+        assert_int_equal(n_rejects, 2);
+        assert_chain(&other, 3);
+        script(database.url, "DELETE FROM audit_head WHERE stream = '%s'", h_text(&stream));
+    }
+}
+
 static void while_the_database_is_away_nothing_is_acknowledged(void **state)
 {
     (void)state;
@@ -724,14 +768,16 @@ static void a_directory_that_is_away_does_not_stop_the_chain(void **state)
 
 static void add_many_heads(void)
 {
-    script(database.url, "CREATE TABLE few_heads AS SELECT * FROM audit_head;"
-                         "INSERT INTO audit_head SELECT md5(i::text)::uuid, i, sha256(i::text::bytea)"
-                         " FROM generate_series(1, 70000) i");
+    script(database.url,
+           "CREATE TABLE few_heads AS SELECT * FROM audit_head;"
+           "INSERT INTO audit_head SELECT md5(i::text)::uuid, i, sha256(i::text::bytea)"
+           " FROM generate_series(1, 70000) i");
 }
 
 static void remove_many_heads(void)
 {
-    script(database.url, "TRUNCATE audit_head; INSERT INTO audit_head SELECT * FROM few_heads; DROP TABLE few_heads");
+    script(database.url, "TRUNCATE audit_head; INSERT INTO audit_head SELECT * FROM few_heads; "
+                         "DROP TABLE few_heads");
 }
 
 static void assert_all_anchored(void)
@@ -818,6 +864,7 @@ int main(void)
         cmocka_unit_test(what_the_database_refuses_is_tried_again_and_told),
         OF_ACTOR(an_acknowledged_batch_is_in_the_chain),
         OF_ACTOR(events_behind_a_hole_are_rejected_and_others_go_on),
+        OF_ACTOR(a_damaged_head_holds_up_its_own_stream_only),
         OF_ACTOR(while_the_database_is_away_nothing_is_acknowledged),
         OF_ACTOR(heads_are_anchored_once_in_an_interval),
         OF_ACTOR(heads_are_anchored_on_the_way_out),

@@ -16,6 +16,14 @@ const run = promisify(execFile);
 export const root = resolve(dirname(fileURLToPath(import.meta.url)), '../..');
 const binary = resolve(process.env.TASKWIRE_BIN ?? join(root, 'build/asan/taskwire'));
 
+const bareEnvironment = {
+  PATH: process.env.PATH,
+  ASAN_OPTIONS: 'detect_leaks=1:abort_on_error=0:exitcode=99',
+  UBSAN_OPTIONS: 'print_stacktrace=1',
+  TSAN_OPTIONS: `exitcode=98:suppressions=${join(root, 'tests/lib/tsan.supp')}`,
+  LSAN_OPTIONS: `suppressions=${join(root, 'tests/lib/lsan.supp')}`,
+};
+
 // Runs functions of deploy/lib/postgres.sh.
 async function postgres(script, ...args) {
   const { stdout } = await run('bash', ['-c', `. "${root}/deploy/lib/postgres.sh"; ${script}`, 'bash', ...args], {
@@ -99,14 +107,7 @@ export class Taskwire {
       RATE_LIMIT_ANONYMOUS: '0',
       ...this.settings,
     }).map(([key, value]) => [`TASKWIRE_${key}`, String(value)]));
-    return {
-      PATH: process.env.PATH,
-      ASAN_OPTIONS: 'detect_leaks=1:abort_on_error=0:exitcode=99',
-      UBSAN_OPTIONS: 'print_stacktrace=1',
-      TSAN_OPTIONS: `exitcode=98:suppressions=${join(root, 'tests/lib/tsan.supp')}`,
-      LSAN_OPTIONS: `suppressions=${join(root, 'tests/lib/lsan.supp')}`,
-      ...own,
-    };
+    return { ...bareEnvironment, ...own };
   }
 
   // Starts it without waiting.
@@ -235,7 +236,7 @@ export class Bench {
 // Runs `taskwire ARGS` and answers {code, stdout, stderr}.
 export async function command(args, environment = {}, input) {
   return new Promise((done) => {
-    const child = spawn(binary, args, { env: { PATH: process.env.PATH, ...environment } });
+    const child = spawn(binary, args, { env: { ...bareEnvironment, ...environment } });
     let stdout = '';
     let stderr = '';
     child.stdout.on('data', (chunk) => { stdout += chunk; });

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Waiting for conditions, never for time.
+// Waiting for conditions, never for time; exact instants; random numbers that can be had again.
 
 // Asks until the answer is truthy, and gives it back; fails, naming what was waited for, when the limit is reached.
 export async function waitFor(condition, what, limitMs = 20_000) {
@@ -10,6 +10,12 @@ export async function waitFor(condition, what, limitMs = 20_000) {
     if (performance.now() > end) throw new Error(`waited ${limitMs} ms in vain: ${what}`);
     await new Promise((next) => { setTimeout(next, 20); });
   }
+}
+
+// Microseconds since 1970 of an instant.
+export function micros(instant) {
+  const [, whole, fraction = ''] = /^(.*?)(?:\.(\d+))?Z$/.exec(instant);
+  return BigInt(Date.parse(`${whole}Z`)) * 1000n + BigInt(fraction.padEnd(6, '0'));
 }
 
 // A small generator of random numbers with a seed (mulberry32), so that a failed run can be run again.

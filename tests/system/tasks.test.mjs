@@ -6,15 +6,9 @@ import { Bench } from '../lib/program.mjs';
 import { Client, uuid } from '../lib/client.mjs';
 import { granted, refused } from '../lib/expect.mjs';
 import { readAll } from '../lib/pages.mjs';
-import { random } from '../lib/wait.mjs';
+import { micros, random } from '../lib/wait.mjs';
 
 const seed = Number(process.env.TASKWIRE_SEED ?? Date.now() % 1_000_000);
-
-// Microseconds of an instant.
-function micros(instant) {
-  const [, whole, fraction = ''] = /^(.*?)(?:\.(\d+))?Z$/.exec(instant);
-  return BigInt(Date.parse(`${whole}Z`)) * 1000n + BigInt(fraction.padEnd(6, '0'));
-}
 
 describe('tasks', () => {
   let bench;

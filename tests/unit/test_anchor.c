@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Files of anchors: written, torn at every length, changed by somebody, on a full disk, by two at once. */
+/* Files of anchors: written, torn at every length, changed by somebody, on a full disk, by two at
+ * once. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -217,9 +218,10 @@ static void the_text_is_that_of_the_format(void **state)
     buf_append_byte(&text, '\0');
     char key[65], time[40], epoch_read[20], stream[40], hash[70], signature[140];
     int n_heads = 0, rev = 0, n_read = 0;
-    int n = sscanf((char *)text.data,
-                   "taskwire-anchors 1 %64s\nblock %39s %19s %d -\n%39s %d %69s\nsignature %139s\n%n", key, time,
-                   epoch_read, &n_heads, stream, &rev, hash, signature, &n_read);
+    int n =
+        sscanf((char *)text.data,
+               "taskwire-anchors 1 %64s\nblock %39s %19s %d -\n%39s %d %69s\nsignature %139s\n%n",
+               key, time, epoch_read, &n_heads, stream, &rev, hash, signature, &n_read);
     assert_int_equal(n, 8);
     assert_int_equal(n_read, text.n_bytes - 1);
     assert_string_equal(time, "2026-05-28T00:00:00Z");
@@ -232,7 +234,8 @@ static void the_text_is_that_of_the_format(void **state)
     sodium_hex2bin(bytes, 64, signature, 128, NULL, NULL, NULL);
     char *from = strstr((char *)text.data, "block ");
     char *to = strstr((char *)text.data, "signature ");
-    assert_int_equal(crypto_sign_verify_detached(bytes, (uint8_t *)from, (size_t)(to - from), public_key), 0);
+    assert_int_equal(
+        crypto_sign_verify_detached(bytes, (uint8_t *)from, (size_t)(to - from), public_key), 0);
     buf_fini(&text);
 }
 
@@ -463,7 +466,9 @@ static void blocks_by_another_key_are_found(void **state)
     (void)state;
     write_three();
     buf_t ours = file_bytes("anchors");
-    assert_int_equal(unlink(path_of("anchors")) | unlink(path_of("anchor.key")) | unlink(path_of("anchor.pub")), 0);
+    assert_int_equal(unlink(path_of("anchors")) | unlink(path_of("anchor.key")) |
+                         unlink(path_of("anchor.pub")),
+                     0);
     write_three();
     buf_t theirs = file_bytes("anchors");
     size_t ends[8];

@@ -355,6 +355,68 @@ static void who_is_far_behind_holds_one_page_only(void **state)
     assert_revs(socket, 1, 500);
 }
 
+/* Everything up to the first page's question; frames are still on their way. */
+static socket_t *resume_until_page(int64_t after)
+{
+    socket_t *socket = w_open(0, 0);
+    resume(socket, &w_list(0)->id, after);
+    while (w.reads == NULL)
+        w_receive();
+    w_answer(0, PG_OK); /* the head */
+    w_write(socket, 65536);
+    assert_int_equal(w.n_reads, 1);
+    return socket;
+}
+
+static void follow_and_commit(int n)
+{
+    socket_t *first = w_open(1, 0);
+    resume(first, &w_list(0)->id, 0);
+    w_run();
+    change_list(0, n);
+}
+
+static void frames_that_overtake_a_page_do_no_harm(void **state)
+{
+    (void)state;
+    follow_and_commit(10);
+    socket_t *socket = resume_until_page(0);
+    w_step_sync();
+    w_answer_sync(PG_OK);
+    while (w_receive())
+        ;
+    w_write(socket, 65536);
+    w_run();
+    assert_revs(socket, 1, 10);
+    assert_false(got(socket, "reset"));
+}
+
+static void frames_that_come_while_a_page_is_waited_for_are_enough(void **state)
+{
+    (void)state;
+    follow_and_commit(10);
+    w.reads_limit = 1;
+    socket_t *socket = resume_until_page(0);
+    socket_t *other = w_open(2, 0);
+    w.reads_limit = 2;
+    resume(other, &w_list(0)->id, 0);
+    w_answer(1, PG_OK); /* its head */
+    w.reads_limit = 1;
+    w_write(other, 65536); /* its page has to wait */
+    assert_int_equal(w.n_reads, 1);
+    w_step_sync();
+    w_answer_sync(PG_OK);
+    while (w_receive())
+        ;
+    w_write(other, 65536);
+    assert_revs(other, 1, 10);
+    w_run();
+    assert_int_equal(w.n_reads, 0);
+    assert_revs(other, 1, 10);
+    assert_revs(socket, 1, 10);
+    assert_int_equal(metric_value(w.gateway.hub->n_resets), 0);
+}
+
 /* --- access --- */
 
 static void a_removed_member_gets_nothing_of_what_follows(void **state)
@@ -665,6 +727,8 @@ int main(void)
         TEST(a_socket_takes_no_more_at_once_than_it_has_room_for),
         TEST(a_quiet_stream_is_not_starved_by_a_busy_one),
         TEST(who_is_far_behind_holds_one_page_only),
+        TEST(frames_that_overtake_a_page_do_no_harm),
+        TEST(frames_that_come_while_a_page_is_waited_for_are_enough),
         TEST(a_removed_member_gets_nothing_of_what_follows),
         TEST(nothing_goes_out_while_access_is_being_looked_up),
         TEST(a_removal_while_access_is_first_looked_up_is_seen),

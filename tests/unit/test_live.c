@@ -164,6 +164,7 @@ static void on_message(client_t *self, const message_in_t *in)
     } else if (slice_is(op, "snapshot")) {
         on_snapshot(self, in, stream);
     } else if (slice_is(op, "reset")) {
+        assert_false(slice_is(text_of(in, "reason"), "the log has a gap"));
         on_end(self, stream, true);
         tally.n_resets++;
     } else if (slice_is(op, "removed")) {
