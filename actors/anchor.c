@@ -19,8 +19,6 @@
 #define KEY_NAME "anchor.key"
 #define PUB_NAME "anchor.pub"
 #define SEED_BYTES 32
-#define LOCK_TRIES 20
-#define LOCK_PAUSE_US 25000
 
 _Static_assert(ANCHOR_KEY_BYTES == crypto_sign_PUBLICKEYBYTES, "Ed25519");
 _Static_assert(SEED_BYTES == crypto_sign_SEEDBYTES, "Ed25519");
@@ -66,20 +64,6 @@ static bool write_at(int fd, slice_t bytes, int64_t offset)
         bytes = slice_of(bytes.data + n, bytes.n_bytes - (size_t)n);
     }
     return true;
-}
-
-/* Waits for the lock a moment at most: who holds it longer is frozen. A file system without locks
- * has none to respect.
- */
-static bool lock_file(int fd, int kind)
-{
-    for (int try = 0; try < LOCK_TRIES; try++) {
-        if (flock(fd, kind | LOCK_NB) == 0 || (errno != EWOULDBLOCK && errno != EINTR))
-            return true;
-        usleep(LOCK_PAUSE_US);
-    }
-    errno = EWOULDBLOCK;
-    return false;
 }
 
 /* --- keys --- */
@@ -169,7 +153,7 @@ static bool load_public_key(const anchor_t *self, char *error, size_t error_size
 static bool load_keys(anchor_t *self, char *error, size_t error_size)
 {
     uint8_t seed[SEED_BYTES];
-    if (!lock_file(self->dir_fd, LOCK_EX))
+    if (!anchor_file_lock(self->dir_fd, LOCK_EX))
         return trouble("the directory's lock", error, error_size);
     bool is_good = load_seed(self->dir_fd, seed, error, error_size);
     if (is_good) {
@@ -201,7 +185,7 @@ static bool learn(anchor_t *self, int fd, char *error, size_t error_size)
     if (file == NULL)
         return trouble(FILE_NAME, error, error_size);
     rewind(file);
-    anchor_reader_init(&reader, file);
+    anchor_reader_init(&reader, file, INT64_MAX);
     anchor_step_t step = ANCHOR_BLOCK;
     while (step == ANCHOR_BLOCK)
         step = anchor_reader_next(&reader);
@@ -250,8 +234,8 @@ static int open_file(anchor_t *self, int flags, char *error, size_t error_size)
         trouble(FILE_NAME, error, error_size);
         return -1;
     }
-    if (lock_file(fd, LOCK_EX) ? look(self, fd, error, error_size)
-                               : trouble(FILE_NAME, error, error_size))
+    if (anchor_file_lock(fd, LOCK_EX) ? look(self, fd, error, error_size)
+                                      : trouble(FILE_NAME, error, error_size))
         return fd;
     close(fd);
     return -1;
@@ -373,96 +357,4 @@ bool anchor_append(anchor_t *self, const anchor_block_t *block, char *error, siz
     buf_fini(&text);
     close(fd);
     return is_stored;
-}
-
-/* --- reading --- */
-
-static int by_stream_and_rev(const void *a, const void *b)
-{
-    const anchor_head_t *one = a, *other = b;
-    int order = memcmp(one->stream.bytes, other->stream.bytes, UUID_BYTES);
-    if (order != 0)
-        return order;
-    return one->rev < other->rev ? -1 : one->rev > other->rev;
-}
-
-static void keep_heads(anchors_t *self, size_t *capacity, const anchor_reader_t *reader,
-                       const uuid_t *only)
-{
-    for (size_t i = 0; i < reader->n_heads; i++) {
-        if (only != NULL && !uuid_eq(only, &reader->heads[i].stream))
-            continue;
-        if (self->n_heads == *capacity) {
-            *capacity = *capacity == 0 ? 64 : *capacity * 2;
-            self->heads = realloc(self->heads, *capacity * sizeof *self->heads);
-            if (self->heads == NULL)
-                abort();
-        }
-        self->heads[self->n_heads++] = reader->heads[i];
-    }
-}
-
-static anchors_t *read_all(FILE *file, const uuid_t *only, char *error, size_t error_size)
-{
-    anchors_t *self = calloc(1, sizeof *self);
-    if (self == NULL)
-        abort();
-    anchor_reader_t reader;
-    anchor_step_t step;
-    size_t capacity = 0;
-    anchor_reader_init(&reader, file);
-    while ((step = anchor_reader_next(&reader)) == ANCHOR_BLOCK)
-        keep_heads(self, &capacity, &reader, only);
-    self->n_blocks = reader.n_blocks;
-    self->is_torn = step == ANCHOR_TORN;
-    memcpy(self->public_key, reader.public_key, sizeof self->public_key);
-    if (self->n_heads > 0)
-        qsort(self->heads, self->n_heads, sizeof *self->heads, by_stream_and_rev);
-    bool is_good = step != ANCHOR_WRONG ? true : refuse(reader.why, error, error_size);
-    if (ferror(file))
-        is_good = trouble("it cannot be read", error, error_size);
-    anchor_reader_fini(&reader);
-    if (!is_good)
-        anchors_destroy(&self);
-    return self;
-}
-
-anchors_t *anchors_read(const char *path, const uuid_t *only, char *error, size_t error_size)
-{
-    FILE *file = fopen(path, "re");
-    if (file == NULL) {
-        trouble(path, error, error_size);
-        return NULL;
-    }
-    (void)lock_file(
-        fileno(file),
-        LOCK_SH); /* who appends is not disturbed for long; without it, it may look torn */
-    anchors_t *self = read_all(file, only, error, error_size);
-    fclose(file);
-    return self;
-}
-
-void anchors_destroy(anchors_t **self_p)
-{
-    if (*self_p == NULL)
-        return;
-    free((*self_p)->heads);
-    free(*self_p);
-    *self_p = NULL;
-}
-
-const anchor_head_t *anchors_of(const anchors_t *self, const uuid_t *stream, size_t *n_heads)
-{
-    size_t low = 0, high = self->n_heads;
-    while (low < high) {
-        size_t middle = (low + high) / 2;
-        if (memcmp(self->heads[middle].stream.bytes, stream->bytes, UUID_BYTES) < 0)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    *n_heads = 0;
-    while (low + *n_heads < self->n_heads && uuid_eq(&self->heads[low + *n_heads].stream, stream))
-        ++*n_heads;
-    return *n_heads == 0 ? NULL : &self->heads[low];
 }

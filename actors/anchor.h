@@ -66,10 +66,18 @@ typedef struct {
     bool is_torn; /* bytes of an unfinished block follow the last good one */
 } anchors_t;
 
-/* Reads a whole file, checking every signature and that each block names the one before, and keeps
- * the heads of one stream, or of all if `only` is NULL. NULL, with a sentence in `error` that names
- * the first wrong block, if the file is not what it says. Blocks. */
-anchors_t *anchors_read(const char *path, const uuid_t *only, char *error, size_t error_size);
+/* What of a file is wanted. All zero: everything. */
+typedef struct {
+    const uuid_t *only; /* the heads of this stream; NULL: of all */
+    bool (*go_on)(void *arg); /* asked at each block; NULL: always */
+    void *arg;
+} anchors_want_t;
+
+/* Reads a whole file, checking every signature and that each block names the one before. `want` may
+ * be NULL. NULL, with a sentence in `error` that names the first wrong block, if the file is not
+ * what it says, or was not read to its end. Blocks. */
+anchors_t *anchors_read(const char *path, const anchors_want_t *want, char *error,
+                        size_t error_size);
 void anchors_destroy(anchors_t **self_p);
 
 /* The anchored heads of a stream: the first of them, and how many; NULL if none. */

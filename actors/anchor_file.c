@@ -5,13 +5,18 @@
  * somebody. */
 #include "actors/anchor_file.h"
 
+#include <errno.h>
 #include <sodium.h>
 #include <stdlib.h>
+#include <sys/file.h>
+#include <unistd.h>
 
 #include "schema/instant.h"
 
 #define LINE_CHARS 256
 #define MIN_HEADS 64
+#define LOCK_TRIES 20
+#define LOCK_PAUSE_US 25000
 #define MAGIC "taskwire-anchors 1 "
 
 typedef enum { LINE_WHOLE, LINE_CUT, LINE_BAD } line_state_t;
@@ -23,9 +28,10 @@ typedef struct {
     bool has_zero;
 } line_t;
 
-void anchor_reader_init(anchor_reader_t *self, FILE *file)
+void anchor_reader_init(anchor_reader_t *self, FILE *file, int64_t n_bytes)
 {
-    *self = (anchor_reader_t){.file = file, .previous = "-", .last_us = INSTANT_NONE};
+    *self = (anchor_reader_t){
+        .file = file, .n_left = n_bytes, .previous = "-", .last_us = INSTANT_NONE};
 }
 
 void anchor_reader_fini(anchor_reader_t *self)
@@ -35,12 +41,17 @@ void anchor_reader_fini(anchor_reader_t *self)
     self->heads = NULL;
 }
 
-static line_state_t read_line(FILE *file, line_t *out)
+static int read_char(anchor_reader_t *self)
+{
+    return self->n_left-- > 0 ? getc_unlocked(self->file) : EOF;
+}
+
+static line_state_t read_line(anchor_reader_t *self, line_t *out)
 {
     int c = 0;
     out->n_chars = 0;
     out->has_zero = false;
-    while ((c = getc_unlocked(file)) != EOF && c != '\n') {
+    while ((c = read_char(self)) != EOF && c != '\n') {
         out->has_zero = out->has_zero || c == '\0';
         if (out->n_chars == LINE_CHARS - 1)
             return LINE_BAD;
@@ -155,7 +166,7 @@ static anchor_step_t judge(anchor_reader_t *self, line_state_t state, line_t *li
 {
     bool may_be_torn = state == LINE_CUT || line->has_zero;
     while (state != LINE_CUT && may_be_torn) {
-        state = read_line(self->file, line);
+        state = read_line(self, line);
         if (strncmp(line->text, "block ", 6) == 0 || strncmp(line->text, "part ", 5) == 0)
             may_be_torn = state == LINE_CUT;
     }
@@ -171,7 +182,7 @@ static void keep(anchor_reader_t *self, const line_t *line)
 static anchor_step_t read_header(anchor_reader_t *self)
 {
     line_t line;
-    line_state_t state = read_line(self->file, &line);
+    line_state_t state = read_line(self, &line);
     if (state == LINE_CUT)
         return line.n_chars == 0 ? ANCHOR_END : ANCHOR_TORN;
     if (state != LINE_WHOLE || !parse_header(&line, self->public_key)) {
@@ -198,7 +209,7 @@ static anchor_head_t *place_of_head(anchor_reader_t *self)
 static anchor_step_t read_heads(anchor_reader_t *self, size_t n_heads, line_t *line)
 {
     for (self->n_heads = 0; self->n_heads < n_heads; self->n_heads++) {
-        line_state_t state = read_line(self->file, line);
+        line_state_t state = read_line(self, line);
         if (state != LINE_WHOLE || !parse_head(line, place_of_head(self)))
             return judge(self, state, line, "has a line that is none");
         keep(self, line);
@@ -209,7 +220,7 @@ static anchor_step_t read_heads(anchor_reader_t *self, size_t n_heads, line_t *l
 static anchor_step_t read_signature(anchor_reader_t *self, line_t *line)
 {
     uint8_t signature[ANCHOR_SIGNATURE_BYTES];
-    line_state_t state = read_line(self->file, line);
+    line_state_t state = read_line(self, line);
     if (state != LINE_WHOLE || !parse_signature(line, signature))
         return judge(self, state, line, "has no signature");
     if (crypto_sign_verify_detached(signature, self->text.data, self->text.n_bytes,
@@ -231,7 +242,7 @@ anchor_step_t anchor_reader_next(anchor_reader_t *self)
     anchor_step_t step = self->has_header ? ANCHOR_BLOCK : read_header(self);
     if (step != ANCHOR_BLOCK)
         return step;
-    line_state_t state = read_line(self->file, &line);
+    line_state_t state = read_line(self, &line);
     if (state == LINE_CUT && line.n_chars == 0)
         return ANCHOR_END;
     if (state != LINE_WHOLE || !parse_opening(self, &line, &n_heads, &previous))
@@ -242,4 +253,15 @@ anchor_step_t anchor_reader_next(anchor_reader_t *self)
     keep(self, &line);
     step = read_heads(self, (size_t)n_heads, &line);
     return step == ANCHOR_BLOCK ? read_signature(self, &line) : step;
+}
+
+bool anchor_file_lock(int fd, int kind)
+{
+    for (int try = 0; try < LOCK_TRIES; try++) {
+        if (flock(fd, kind | LOCK_NB) == 0 || (errno != EWOULDBLOCK && errno != EINTR))
+            return true;
+        usleep(LOCK_PAUSE_US);
+    }
+    errno = EWOULDBLOCK;
+    return false;
 }

@@ -23,6 +23,7 @@ typedef enum {
 
 typedef struct {
     FILE *file;
+    int64_t n_left; /* bytes of it that are to be read */
     bool has_header;
     uint8_t public_key[ANCHOR_KEY_BYTES];
     char previous[ANCHOR_SIGNATURE_CHARS + 1]; /* of the last right block; "-" before the first */
@@ -41,11 +42,16 @@ typedef struct {
     char why[ANCHOR_WHY_CHARS];
 } anchor_reader_t;
 
-/* Begins at the place where the file stands. Owns: the file stays the caller's. */
-void anchor_reader_init(anchor_reader_t *self, FILE *file);
+/* Begins at the place where the file stands; it is taken to end after so many bytes. Owns: the file
+ * stays the caller's. */
+void anchor_reader_init(anchor_reader_t *self, FILE *file, int64_t n_bytes);
 void anchor_reader_fini(anchor_reader_t *self);
 
 /* Reads and checks the next block. After another answer than ANCHOR_BLOCK there is no next. */
 anchor_step_t anchor_reader_next(anchor_reader_t *self);
+
+/* Locks the file (LOCK_SH or LOCK_EX), waiting a moment at most: who holds it longer is frozen. A
+ * file system without locks has none to respect. False, with errno: it is not to be had. Blocks. */
+bool anchor_file_lock(int fd, int kind);
 
 #endif

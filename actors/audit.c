@@ -22,7 +22,8 @@
 #define PAGE_ROWS 20000
 #define ERROR_CHARS 256
 
-/* Before all streams. A condition with OR would be no key of an index in a plan for any parameter. */
+/* Before all streams. A condition with OR would be no key of an index in a plan for any parameter.
+ */
 #define NIL "'00000000-0000-0000-0000-000000000000'"
 
 static const pg_stmt_t select_history = {"SELECT epoch, clock_timestamp() FROM log_epoch"};
@@ -286,8 +287,10 @@ static void audit_receive(void *arg, slice_t bytes, now_t now)
     (void)now;
     if (kind == MESSAGE_EVENTS)
         intray_receive(self->intray, bytes);
-    else if (kind == MESSAGE_LEAD && lead_decode(&content, &is_leading))
+    else if (kind == MESSAGE_LEAD && lead_decode(&content, &is_leading)) {
+        intray_clear(self->intray);
         follow_lead(self, is_leading);
+    }
 }
 
 /* Does one step of what is to be done for the anchors; answers how long nothing will be. */

@@ -19,12 +19,13 @@ typedef enum {
 typedef struct {
     cli_command_t command;
     const char *config_file; /* --config FILE; NULL: none */
-    const char *anchors;     /* verify --anchors FILE; NULL: none */
-    const char *email;       /* of user add */
-    const char *time_zone;   /* user add --time-zone ZONE; UTC */
+    const char *anchors; /* verify --anchors FILE; NULL: none */
+    const char *email; /* of user add */
+    const char *time_zone; /* user add --time-zone ZONE; UTC */
 } cli_t;
 
-/* Reads the arguments; nothing at all means serve. False, with a sentence in `error`, for anything not understood. */
+/* Reads the arguments; nothing at all means serve. False, with a sentence in `error`, for anything
+ * not understood. */
 bool cli_parse(int argc, char **argv, cli_t *out, char *error, size_t error_size);
 
 /* Appends what --help says. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Where the time comes from. Only the loop (actor.c) and the gateway's loop read a clock; everything else is given
- * `now`, so that tests put time where they want it. */
+/* Where the time comes from. Only the loop (actor.c) and the gateway's loop read a clock;
+ * everything else is given `now`, so that tests put time where they want it. */
 #ifndef TASKWIRE_CLOCK_H
 #define TASKWIRE_CLOCK_H
 

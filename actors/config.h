@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The settings: one table feeds the environment, the config file, --help, `taskwire config` and the docs. */
+/* The settings: one table feeds the environment, the config file, --help, `taskwire config` and the
+ * docs. */
 #ifndef TASKWIRE_CONFIG_H
 #define TASKWIRE_CONFIG_H
 
@@ -11,7 +12,8 @@
 
 typedef struct config config_t;
 
-/* Everything is text and numbers in their final unit; strings are owned by the config and never NULL. */
+/* Everything is text and numbers in their final unit; strings are owned by the config and never
+ * NULL. */
 struct config {
     const char *listen;
     const char *admin_listen;
@@ -29,19 +31,22 @@ struct config {
     log_level_t log_level;
     bool log_json;
     int64_t start_timeout_us;
-    int64_t gateways;            /* GATEWAYS: gateway threads, 1 to 16 */
-    int64_t writer_connections;  /* WRITER_CONNECTIONS: batches under way at once, 1 to 8 */
-    int64_t anchor_interval_us;  /* ANCHOR_INTERVAL: seconds between appends to the anchor file */
-    int64_t outcome_timeout_us;  /* OUTCOME_TIMEOUT: how long a client waits for an unknown outcome */
+    int64_t gateways; /* GATEWAYS: gateway threads, 1 to 16 */
+    int64_t writer_connections; /* WRITER_CONNECTIONS: batches under way at once, 1 to 8 */
+    int64_t anchor_interval_us; /* ANCHOR_INTERVAL: seconds between appends to the anchor file */
+    int64_t
+        outcome_timeout_us; /* OUTCOME_TIMEOUT: how long a client waits for an unknown outcome */
 };
 
-/* Reads the environment (`environ`-like) and the file, which may be NULL; the environment wins. An unknown
- * TASKWIRE_ or file key, a bad value, a missing required one: NULL, with a sentence that names the key in `error`.
- * `require` says whether DATABASE_URL and DATA_DIR must be there. */
-config_t *config_new(char **environment, const char *file, bool require, char error[CONFIG_ERROR_CHARS]);
+/* Reads the environment (`environ`-like) and the file, which may be NULL; the environment wins. An
+ * unknown TASKWIRE_ or file key, a bad value, a missing required one: NULL, with a sentence that
+ * names the key in `error`. `require` says whether DATABASE_URL and DATA_DIR must be there. */
+config_t *config_new(char **environment, const char *file, bool require,
+                     char error[CONFIG_ERROR_CHARS]);
 void config_destroy(config_t **self_p);
 
-/* Appends the effective settings as KEY=VALUE lines; secrets (also passwords inside URLs) are masked. */
+/* Appends the effective settings as KEY=VALUE lines; secrets (also passwords inside URLs) are
+ * masked. */
 void config_print(const config_t *self, buf_t *out);
 
 /* Appends the part of --help about settings: each with its default and one sentence. */

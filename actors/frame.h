@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A WebSocket frame, encoded once with its header and shared by everyone that it goes to, and the messages that carry
- * frames from sync to the gateways: arrays of references, because frames never leave the process.
- * Source: RFC 6455 §5.2. */
+/* A WebSocket frame, encoded once with its header and shared by everyone that it goes to, and the
+ * messages that carry frames from sync to the gateways: arrays of references, because frames never
+ * leave the process. Source: RFC 6455 §5.2. */
 #ifndef TASKWIRE_FRAME_H
 #define TASKWIRE_FRAME_H
 
@@ -9,23 +9,31 @@
 
 #define FRAME_HEADER_MAX 10
 
-typedef enum { FRAME_TEXT = 1, FRAME_BINARY = 2, FRAME_CLOSE = 8, FRAME_PING = 9, FRAME_PONG = 10 } frame_op_t;
+typedef enum {
+    FRAME_TEXT = 1,
+    FRAME_BINARY = 2,
+    FRAME_CLOSE = 8,
+    FRAME_PING = 9,
+    FRAME_PONG = 10
+} frame_op_t;
 
 typedef struct frame frame_t;
 
 /* Appends a frame (final, unmasked) with this payload. */
 void frame_put(buf_t *out, frame_op_t op, slice_t payload);
 
-/* The same for a payload that is written in place: open reserves the longest header, what is appended then is the
- * payload, close writes the header and moves the payload up to it. Returns the place to hand to close. */
+/* The same for a payload that is written in place: open reserves the longest header, what is
+ * appended then is the payload, close writes the header and moves the payload up to it. Returns the
+ * place to hand to close. */
 size_t frame_open(buf_t *out);
 void frame_close(buf_t *out, size_t place, frame_op_t op);
 
 /* The size of the first frame of these bytes, header and payload; 0 if it is not all there. */
 size_t frame_size(slice_t bytes);
 
-/* A shared frame of one event: its bytes with the header. An absent payload makes one without bytes, which stands for
- * an event that cannot be shown (it was purged). Owns: the caller has the first reference. Thread: any. */
+/* A shared frame of one event: its bytes with the header. An absent payload makes one without
+ * bytes, which stands for an event that cannot be shown (it was purged). Owns: the caller has the
+ * first reference. Thread: any. */
 frame_t *frame_new(const uuid_t *stream, int64_t rev, int64_t at_us, slice_t payload);
 frame_t *frame_share(frame_t *self);
 void frame_release(frame_t **self_p);
@@ -37,7 +45,8 @@ size_t frame_cost(const frame_t *self); /* the memory that it takes, in bytes */
 
 /* A message of frames of one stream with consecutive revs; it has references of its own. */
 void frames_message(frame_t *const *frames, size_t n_frames, message_t *out);
-/* How many frames are in the message's bytes (the mark included), and the one at a place, borrowed from it. */
+/* How many frames are in the message's bytes (the mark included), and the one at a place, borrowed
+ * from it. */
 size_t frames_count(slice_t bytes);
 frame_t *frames_at(slice_t bytes, size_t i);
 

@@ -36,15 +36,20 @@ void intray_destroy(intray_t **self_p)
     intray_t *self = *self_p;
     if (self == NULL)
         return;
-    for (; self->n > 0; self->n--) {
-        message_fini(&self->waiting[self->first]);
-        self->first = (self->first + 1) % INTRAY_LIMIT;
-    }
+    intray_clear(self);
     port_destroy(&self->relay);
     arena_destroy(&self->arena);
     free(self->rejects);
     free(self);
     *self_p = NULL;
+}
+
+void intray_clear(intray_t *self)
+{
+    for (; self->n > 0; self->n--) {
+        message_fini(&self->waiting[self->first]);
+        self->first = (self->first + 1) % INTRAY_LIMIT;
+    }
 }
 
 void intray_receive(intray_t *self, slice_t bytes)

@@ -22,6 +22,10 @@ typedef err_t intray_handle_f(void *arg, mp_reader_t *content, uint32_t n_events
 intray_t *intray_new(const network_t *network, uint32_t address);
 void intray_destroy(intray_t **self_p);
 
+/* Forgets what is there: to be called on LEAD, since another term hands everything out anew, and
+ * what a slow actor has of former terms must not add up. */
+void intray_clear(intray_t *self);
+
 /* Keeps an EVENTS message. */
 void intray_receive(intray_t *self, slice_t bytes);
 

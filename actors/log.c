@@ -36,7 +36,8 @@ void log_configure(log_level_t level, bool as_json)
 }
 
 /* Formats the fields and makes them one line of text. Returns what stands in `out`. */
-static slice_t format_fields(char *out, size_t size, const char *fields, va_list args)
+static __attribute__((format(printf, 3, 0))) slice_t format_fields(char *out, size_t size,
+                                                                   const char *fields, va_list args)
 {
     if (fields == NULL)
         return slice_none();

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One line per event on stderr, for people (text) or programs (json): time, level, who, words, then key=value.
- * Thread: any; a line is written by one write(2). The level and format are the program's only mutable globals. */
+/* One line per event on stderr, for people (text) or programs (json): time, level, who, words, then
+ * key=value. Thread: any; a line is written by one write(2). The level and format are the program's
+ * only mutable globals. */
 #ifndef TASKWIRE_LOG_H
 #define TASKWIRE_LOG_H
 
@@ -12,8 +13,9 @@ typedef enum { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR } log_level_t;
 /* Sets what is written and how. To be called once, before other threads exist. */
 void log_configure(log_level_t level, bool as_json);
 
-/* Writes one line. `fields` is a printf format of `key=value` pairs separated by spaces ("shard=%d batch=%zu"), or
- * NULL; values with spaces are given in double quotes. Never put secrets, titles or notes here. */
+/* Writes one line. `fields` is a printf format of `key=value` pairs separated by spaces ("shard=%d
+ * batch=%zu"), or NULL; values with spaces are given in double quotes. Never put secrets, titles or
+ * notes here. */
 void log_line(log_level_t level, const char *who, const char *words, const char *fields, ...)
     __attribute__((format(printf, 4, 5)));
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The message contract: everything that travels between actors, as msgpack arrays whose first element is the kind.
- * A batch is what travels: many commands, results or events in one message.
+/* The message contract: everything that travels between actors, as msgpack arrays whose first
+ * element is the kind. A batch is what travels: many commands, results or events in one message.
  *
  * | kind     | from → to               | content                                       |
  * |----------|-------------------------|-----------------------------------------------|
@@ -41,7 +41,8 @@ typedef enum {
 /* The kind of a message; the reader stands behind it (for FRAMES, behind the mark). */
 message_kind_t message_kind(slice_t bytes, mp_reader_t *content);
 
-/* A batch under construction: a kind and a number of items appended one by one. Zero-initialised is empty. */
+/* A batch under construction: a kind and a number of items appended one by one. Zero-initialised is
+ * empty. */
 typedef struct {
     buf_t buf;
     size_t place;
@@ -79,7 +80,7 @@ typedef struct {
     uint8_t shard;
     uuid_t stream;
     int64_t rev;
-    event_type_t type;   /* what this program knows of the next */
+    event_type_t type; /* what this program knows of the next */
     int16_t stored_type; /* the number in the row, also one of a newer program */
     uuid_t task;
     uuid_t command;
@@ -87,7 +88,7 @@ typedef struct {
     int64_t at_us;
     char epoch[EPOCH_CHARS];
     slice_t digest; /* DIGEST_BYTES */
-    slice_t body;   /* absent: purged */
+    slice_t body; /* absent: purged */
 } log_event_t;
 
 /* EVENTS is [kind, seq, [event, …]]. */
@@ -96,7 +97,8 @@ void events_put(batch_t *self, const log_event_t *event);
 bool events_open(mp_reader_t *content, uint64_t *seq, uint32_t *n_events);
 bool events_next(mp_reader_t *content, log_event_t *out);
 
-/* --- ACK: [kind, actor, seq, [[event id, stream, rev, reason], …]]: the events that could not be handled --- */
+/* --- ACK: [kind, actor, seq, [[event id, stream, rev, reason], …]]: the events that could not be
+ * handled --- */
 
 typedef struct {
     int64_t event_id;
@@ -105,7 +107,8 @@ typedef struct {
     slice_t reason;
 } reject_t;
 
-void ack_encode(uint32_t actor, uint64_t seq, const reject_t *rejects, size_t n_rejects, message_t *out);
+void ack_encode(uint32_t actor, uint64_t seq, const reject_t *rejects, size_t n_rejects,
+                message_t *out);
 bool ack_open(mp_reader_t *content, uint32_t *actor, uint64_t *seq, uint32_t *n_rejects);
 bool ack_next(mp_reader_t *content, reject_t *out);
 
@@ -115,8 +118,9 @@ void lead_encode(bool is_leading, message_t *out);
 bool lead_decode(mp_reader_t *content, bool *is_leading);
 
 /* --- WATCH: [kind, gateway, stream, bool on]; WATCHED: [kind, stream, epoch, first, next] ---
- * The frames FIRST … NEXT-1 come as FRAMES right behind WATCHED (none if equal); from NEXT on as they happen. NEXT is
- * 0 while sync has seen no event of the stream: then the first live frame says where live begins. */
+ * The frames FIRST … NEXT-1 come as FRAMES right behind WATCHED (none if equal); from NEXT on as
+ * they happen. NEXT is 0 while sync has seen no event of the stream: then the first live frame says
+ * where live begins. */
 
 typedef struct {
     uint32_t gateway;
@@ -143,7 +147,8 @@ bool watched_decode(mp_reader_t *content, watched_t *out);
 
 typedef struct {
     uuid_t account; /* nil: everybody */
-    uuid_t list;    /* nil: not about a list; with `account` nil: everything is to be looked up again */
+    uuid_t
+        list; /* nil: not about a list; with `account` nil: everything is to be looked up again */
     uuid_t token; /* nil: all of the account's */
 } access_t;
 

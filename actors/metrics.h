@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Counters, gauges and histograms in the Prometheus text format. Registered at start, then only touched by atomic
- * adds, from any thread. Source: Prometheus exposition format 0.0.4. */
+/* Counters, gauges and histograms in the Prometheus text format. Registered at start, then only
+ * touched by atomic adds, from any thread. Source: Prometheus exposition format 0.0.4. */
 #ifndef TASKWIRE_METRICS_H
 #define TASKWIRE_METRICS_H
 
@@ -12,8 +12,9 @@ typedef struct metric metric_t;
 metrics_t *metrics_new(void);
 void metrics_destroy(metrics_t **self_p);
 
-/* Registers, or finds again, a series. `labels` is NULL or like `route="/v1/tasks",status="2xx"`. Names carry their
- * unit: _total, _seconds, _bytes. The texts must outlive the registry, labels are copied. Thread: any. */
+/* Registers, or finds again, a series. `labels` is NULL or like `route="/v1/tasks",status="2xx"`.
+ * Names carry their unit: _total, _seconds, _bytes. The texts must outlive the registry, labels are
+ * copied. Thread: any. */
 metric_t *metrics_counter(metrics_t *self, const char *name, const char *labels, const char *help);
 metric_t *metrics_gauge(metrics_t *self, const char *name, const char *labels, const char *help);
 /* A histogram of durations; observed in microseconds, shown in seconds, from 50 µs to 10 s. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The network as it runs: which actors there are and how to reach them. Built by main before any thread starts,
- * read-only afterwards; every actor gets it and makes its own ports. */
+/* The network as it runs: which actors there are and how to reach them. Built by main before any
+ * thread starts, read-only afterwards; every actor gets it and makes its own ports. */
 #ifndef TASKWIRE_NETWORK_H
 #define TASKWIRE_NETWORK_H
 
@@ -34,7 +34,8 @@ typedef struct {
     actor_t *actors[ADDRESS_COUNT]; /* NULL: not part of this program (tests leave some out) */
     uint32_t n_gateways;
 
-    /* Whether the program can do its work; see network_set_ready. All zero: not yet, without a reason. */
+    /* Whether the program can do its work; see network_set_ready. All zero: not yet, without a
+     * reason. */
     atomic_bool is_ready;
     atomic_uint blind_gateways; /* bit G: gateway G; see network_set_blind */
     pthread_mutex_t ready_lock;
@@ -42,7 +43,8 @@ typedef struct {
     doorbell_t *ready_bell; /* rung when it changes; NULL: nobody waits */
 } network_t;
 
-/* A port to the inbox at the address; NULL if there is no such actor. Thread: it belongs to the caller's. */
+/* A port to the inbox at the address; NULL if there is no such actor. Thread: it belongs to the
+ * caller's. */
 port_t *network_port(const network_t *self, uint32_t address);
 
 /* The log has grown in these shards: wakes the relay and sync. Thread: any. */
@@ -54,11 +56,12 @@ void network_describe(const network_t *self, buf_t *out);
 /* Whether the program can do its work, for /readyz. The writer keeps it. Thread: any. */
 void network_set_ready(network_t *self, bool is_ready, const char *why);
 
-/* Whether a gateway cannot read from the database: the program is not ready while there is one that cannot. Thread: the
- * gateway's, or before it starts. */
+/* Whether a gateway cannot read from the database: the program is not ready while there is one that
+ * cannot. Thread: the gateway's, or before it starts. */
 void network_set_blind(network_t *self, uint32_t gateway, bool is_blind);
 
-/* The answer to /readyz; `why` (may be NULL) gets the reason as a C string, "" if there is none. Thread: any. */
+/* The answer to /readyz; `why` (may be NULL) gets the reason as a C string, "" if there is none.
+ * Thread: any. */
 bool network_is_ready(const network_t *self, char *why, size_t size);
 
 #endif

@@ -115,7 +115,8 @@ static void fire(reminder_actor_t *self, const near_t *near, arena_t *arena)
         .author = author_reminder, .op = OP_TASK_REMIND, .list = near->list, .task = near->task};
     /* Reminder ids are the client's choice and unique only within a task. */
     uuid_t space = uuid_derive(&near->task, slice_of(near->reminder.bytes, UUID_BYTES));
-    command.id = uuid_derive(&space, arena_format(arena, "remind:%lld", (long long)near->fire_at_us));
+    command.id =
+        uuid_derive(&space, arena_format(arena, "remind:%lld", (long long)near->fire_at_us));
     command.data = buf_slice(&data);
     command_fingerprint(&command);
     commander_send(self->commander, &command, on_result, firing);
@@ -228,8 +229,10 @@ static void reminder_receive(void *arg, slice_t bytes, now_t now)
         intray_receive(self->intray, bytes);
     else if (kind == MESSAGE_RESULTS)
         commander_receive(self->commander, &content, now);
-    else if (kind == MESSAGE_LEAD && lead_decode(&content, &self->is_leading))
+    else if (kind == MESSAGE_LEAD && lead_decode(&content, &self->is_leading)) {
+        intray_clear(self->intray);
         self->must_reload = true;
+    }
 }
 
 static int64_t shorter(int64_t a, int64_t b)

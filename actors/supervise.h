@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Starting, watching and stopping the network: actors start in an order in which each finds what it needs, one that
- * ends unasked stops the program with its reason, and a signal drains them in the other direction, within 10 seconds.
- * Thread: the main one. */
+/* Starting, watching and stopping the network: actors start in an order in which each finds what it
+ * needs, one that ends unasked stops the program with its reason, and a signal drains them in the
+ * other direction, within 10 seconds. Thread: the main one. */
 #ifndef TASKWIRE_SUPERVISE_H
 #define TASKWIRE_SUPERVISE_H
 
@@ -16,13 +16,14 @@ void supervisor_destroy(supervisor_t **self_p);
 /* Waits so long, or until a signal asks to stop: true, also if one did before. Blocks. */
 bool supervisor_pause(supervisor_t *self, int64_t timeout_us);
 
-/* Starts the network's actors, calls `on_ready` when the network says that it is, and stops them when it is time. Not
- * being ready at the deadline ends it too. Returns the exit code: 0 after a signal, 69 if a needed service stayed
- * away, 70 if an actor ended for another reason. Blocks. */
+/* Starts the network's actors, calls `on_ready` when the network says that it is, and stops them
+ * when it is time. Not being ready at the deadline ends it too. Returns the exit code: 0 after a
+ * signal, 69 if a needed service stayed away, 70 if an actor ended for another reason. Blocks. */
 int supervisor_run(supervisor_t *self, network_t *network, int64_t ready_deadline_mono_us,
                    void (*on_ready)(void *arg), void *arg);
 
-/* Whether all threads have ended. If not, nothing that they may touch can be destroyed: only _exit is left. */
+/* Whether all threads have ended. If not, nothing that they may touch can be destroyed: only _exit
+ * is left. */
 bool supervisor_is_clean(const supervisor_t *self);
 
 #endif

@@ -24,15 +24,16 @@
     "-c default_transaction_read_only=on -c statement_timeout=30000 -c jit=off -c "                \
     "enable_seqscan=off"
 
-/* Before all streams. A condition with OR would be no key of an index in a plan for any parameter. */
+/* Before all streams. A condition with OR would be no key of an index in a plan for any parameter.
+ */
 #define NIL "'00000000-0000-0000-0000-000000000000'"
 
 /* The next streams of a table whose key begins with it, without looking at all of its rows. */
 #define NEXT_OF(table)                                                                             \
     "(WITH RECURSIVE walk AS ((SELECT stream FROM " table                                          \
-    " WHERE stream > coalesce($1::uuid, " NIL ") ORDER BY stream LIMIT 1) UNION ALL SELECT "      \
+    " WHERE stream > coalesce($1::uuid, " NIL ") ORDER BY stream LIMIT 1) UNION ALL SELECT "       \
     "(SELECT t.stream FROM " table " t WHERE t.stream > walk.stream ORDER BY t.stream LIMIT 1) "   \
-                                   "FROM walk WHERE walk.stream IS NOT NULL)"                      \
+    "FROM walk WHERE walk.stream IS NOT NULL)"                                                     \
     " SELECT stream FROM walk WHERE stream IS NOT NULL LIMIT $2::bigint)"
 
 static const pg_stmt_t select_streams = {
@@ -60,31 +61,35 @@ static void anchors_path_of(const config_t *config, char out[PATH_CHARS])
 
 /* --- one list --- */
 
-/* False: the file is there and not what it says; the report has it. */
-static bool load_anchors(const config_t *config, const uuid_t *list, anchors_t **anchors,
-                         verify_report_t *out)
+static bool is_wanted(void *arg)
+{
+    const verify_limit_t *limit = arg;
+    return clock_now().mono_us < limit->deadline_mono_us &&
+           (limit->is_cancelled == NULL || !atomic_load(limit->is_cancelled));
+}
+
+/* What DATA_DIR/anchors says of the list; NULL, and `why` is empty, if there is no such file. A
+ * file that is not what it says is a finding too. */
+static anchors_t *load_anchors(const config_t *config, const uuid_t *list, verify_limit_t *limit,
+                               char why[VERIFY_WHY_CHARS])
 {
     char path[PATH_CHARS];
     char error[ERROR_CHARS];
+    const anchors_want_t want = {list, is_wanted, limit};
     anchors_path_of(config, path);
+    why[0] = '\0';
     if (access(path, R_OK) != 0)
-        return true;
-    *anchors = anchors_read(path, list, error, sizeof error);
-    if (*anchors != NULL)
-        return true;
-    out->ok = false;
-    out->first_bad.rev = 0;
-    snprintf(out->first_bad.why, sizeof out->first_bad.why,
-             "the file of anchors is damaged: %.100s", error);
-    return false;
+        return NULL;
+    anchors_t *anchors = anchors_read(path, &want, error, sizeof error);
+    if (anchors == NULL)
+        snprintf(why, VERIFY_WHY_CHARS, "the file of anchors is damaged: %.100s", error);
+    return anchors;
 }
 
 /* Waits in small steps, so that it can be told to give up. */
-static bool await_connection(pg_t *pg, const atomic_bool *is_cancelled)
+static bool await_connection(pg_t *pg, verify_limit_t *limit)
 {
-    int64_t deadline_us = clock_now().mono_us + CONNECT_US;
-    while (clock_now().mono_us < deadline_us &&
-           (is_cancelled == NULL || !atomic_load(is_cancelled))) {
+    while (is_wanted(limit)) {
         if (pg_await(pg, CONNECT_STEP_US))
             return true;
     }
@@ -94,17 +99,17 @@ static bool await_connection(pg_t *pg, const atomic_bool *is_cancelled)
 err_t verify_list(const config_t *config, const uuid_t *list, const atomic_bool *is_cancelled,
                   verify_report_t *out)
 {
-    const verify_limit_t limit = {clock_now().mono_us + LIST_LIMIT_US, is_cancelled};
-    verify_report_t of_anchors = {.ok = true};
-    anchors_t *anchors = NULL;
-    bool has_right_anchors = load_anchors(config, list, &anchors, &of_anchors);
+    verify_limit_t limit = {clock_now().mono_us + LIST_LIMIT_US, is_cancelled};
+    char why[VERIFY_WHY_CHARS];
+    anchors_t *anchors = load_anchors(config, list, &limit, why);
     pg_t *pg = connect_to(config);
     err_t err = ERR_UNAVAILABLE;
-    if (await_connection(pg, is_cancelled))
+    if (await_connection(pg, &limit))
         err = verify_stream(pg, anchors, list, &limit, out);
-    if (err == ERR_OK && out->ok && !has_right_anchors) {
+    if (err == ERR_OK && out->ok && why[0] != '\0') {
         out->ok = false;
-        out->first_bad = of_anchors.first_bad;
+        out->first_bad.rev = 0;
+        memcpy(out->first_bad.why, why, sizeof why);
     }
     pg_destroy(&pg);
     anchors_destroy(&anchors);

@@ -20,6 +20,8 @@
 #define LOCK_WAIT_US INT64_C(2000000)
 #define REPLY_TIMEOUT_US INT64_C(10000000)
 #define FLUSH_BYTES (64 * 1024)
+/* An asker's inbox was full: look again soon. */
+#define UNSENT_US INT64_C(5000)
 
 static const char lane_options[] =
     "-c synchronous_commit=on -c idle_in_transaction_session_timeout=1500 -c "
@@ -54,6 +56,7 @@ struct writer {
     pg_loop_t warden_loop;
     int64_t warden_mono_us;
     return_t returns[ADDRESS_COUNT];
+    size_t n_unsent; /* of them, that found no room */
     log_once_t away;
     metric_t *commands_total;
     metric_t *refused_total;
@@ -63,23 +66,26 @@ struct writer {
 
 /* --- answering --- */
 
+/* Sends the results that are ready. Those for whom there is no room stay, and are sent in a later
+ * turn: their askers bound what they have under way. */
 static void flush_returns(writer_t *self)
 {
+    self->n_unsent = 0;
     for (uint32_t address = 0; address < ADDRESS_COUNT; address++) {
         return_t *ret = &self->returns[address];
         if (ret->batch.n_items == 0)
             continue;
-        message_t message;
-        batch_finish(&ret->batch, &message);
         if (ret->port == NULL)
             ret->port = network_port(self->network, address);
-        /* The asker bounds what it has under way below the port's limit, so this fails only if it
-         * is gone. */
-        if (ret->port == NULL)
-            message_fini(&message);
-        else if (port_send(ret->port, &message) != ERR_OK)
-            log_line(LOG_ERROR, "writer", "results could not be delivered", "to=%u",
-                     (unsigned)address);
+        if (ret->port == NULL) {
+            batch_fini(&ret->batch); /* a program without that actor */
+        } else if (!port_has_room(ret->port)) {
+            self->n_unsent++;
+        } else {
+            message_t message;
+            batch_finish(&ret->batch, &message);
+            (void)port_send(ret->port, &message);
+        }
     }
 }
 
@@ -454,6 +460,8 @@ static int64_t writer_due(void *arg, now_t now)
     /* What was queued just now is sent before we wait. */
     for (unsigned i = 0; i < self->n_lanes; i++)
         sleep_us = shorter(sleep_us, pg_loop_turn(&self->lanes[i].loop, now));
+    if (self->n_unsent > 0)
+        sleep_us = shorter(sleep_us, UNSENT_US);
     actor_note(self->actor, "queue", (int64_t)self->queue.n);
     actor_note(self->actor, "queue_limit", WRITER_MAX_QUEUE);
     return sleep_us;
@@ -463,7 +471,7 @@ static bool writer_drain(void *arg, now_t now)
 {
     writer_t *self = arg;
     (void)now;
-    if (self->queue.n > 0 || locator_n_waiting(&self->locator) > 0)
+    if (self->queue.n > 0 || self->n_unsent > 0 || locator_n_waiting(&self->locator) > 0)
         return false;
     for (unsigned i = 0; i < self->n_lanes; i++) {
         if (self->lanes[i].state != LANE_IDLE)

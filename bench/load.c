@@ -143,6 +143,13 @@ char **load_lines(const char *file, size_t *n_lines)
     return lines;
 }
 
+void load_free_lines(char **lines, size_t n_lines)
+{
+    for (size_t i = 0; i < n_lines; i++)
+        free(lines[i]);
+    free(lines);
+}
+
 uint64_t load_random(uint64_t *state)
 {
     /* Source: Marsaglia, Xorshift RNGs (2003), with the multiplier of Vigna's xorshift64*. */

@@ -43,8 +43,11 @@ int64_t load_cpu_us(void);
 /* The number behind an option; ends the program if it is none or beyond the bounds. */
 int64_t load_number(const char *option, const char *text, int64_t min, int64_t max);
 
-/* The lines of a file, without their ends. Owns: the caller; they live as long as the program. */
+/* The lines of a file, without their ends. Owns: the caller, until load_free_lines. */
 char **load_lines(const char *file, size_t *n_lines);
+
+/* Frees what load_lines gave. */
+void load_free_lines(char **lines, size_t n_lines);
 
 /* A well-spread random number, the same sequence for the same seed (not 0). */
 uint64_t load_random(uint64_t *state);

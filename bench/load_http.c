@@ -307,6 +307,7 @@ static void close_clients(load_t *self)
         wire_close(&self->clients[i].wire);
     free(self->clients);
     free(self->idle);
+    load_free_lines(self->targets, self->n_targets);
 }
 
 static void take_option(load_t *self, const char *name, const char *value)
@@ -339,11 +340,16 @@ static void read_options(load_t *self, int argc, char **argv)
                                             {"seconds", required_argument, NULL, 'o'},
                                             {"rate", required_argument, NULL, 'o'},
                                             {"seed", required_argument, NULL, 'o'},
+                                            {"help", no_argument, NULL, 'h'},
                                             {NULL, 0, NULL, 0}};
     int place;
     int found;
     while ((found = getopt_long(argc, argv, "", options, &place)) == 'o')
         take_option(self, options[place].name, optarg);
+    if (found == 'h') {
+        fputs(usage, stdout);
+        exit(0);
+    }
     bool is_known = strcmp(self->method, "GET") == 0 || strcmp(self->method, "PATCH") == 0;
     if (self->port == NULL || self->targets == NULL || optind != argc || found != -1 || !is_known) {
         fputs(usage, stderr);

@@ -491,6 +491,7 @@ static void read_streams(load_t *self, const char *file)
             load_die("%s: line %zu is not `STREAM EPOCH REV`", file, i + 1);
         stream->rev = rev;
     }
+    load_free_lines(lines, self->n_streams);
 }
 
 static void read_targets(load_t *self, const char *file)
@@ -528,21 +529,21 @@ static void take_option(load_t *self, const char *name, const char *value)
 
 static void read_options(load_t *self, int argc, char **argv)
 {
-    static const struct option options[] = {{"host", required_argument, NULL, 'o'},
-                                            {"port", required_argument, NULL, 'o'},
-                                            {"token", required_argument, NULL, 'o'},
-                                            {"streams", required_argument, NULL, 'o'},
-                                            {"targets", required_argument, NULL, 'o'},
-                                            {"connections", required_argument, NULL, 'o'},
-                                            {"seconds", required_argument, NULL, 'o'},
-                                            {"window", required_argument, NULL, 'o'},
-                                            {"rate", required_argument, NULL, 'o'},
-                                            {"record", required_argument, NULL, 'o'},
-                                            {NULL, 0, NULL, 0}};
+    static const struct option options[] = {
+        {"host", required_argument, NULL, 'o'},    {"port", required_argument, NULL, 'o'},
+        {"token", required_argument, NULL, 'o'},   {"streams", required_argument, NULL, 'o'},
+        {"targets", required_argument, NULL, 'o'}, {"connections", required_argument, NULL, 'o'},
+        {"seconds", required_argument, NULL, 'o'}, {"window", required_argument, NULL, 'o'},
+        {"rate", required_argument, NULL, 'o'},    {"record", required_argument, NULL, 'o'},
+        {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0}};
     int place;
     int found;
     while ((found = getopt_long(argc, argv, "", options, &place)) == 'o')
         take_option(self, options[place].name, optarg);
+    if (found == 'h') {
+        fputs(usage, stdout);
+        exit(0);
+    }
     bool has_one_stream = self->targets == NULL || self->n_streams == 1;
     if (self->port == NULL || self->token == NULL || !has_one_stream || optind != argc ||
         found != -1) {
@@ -565,6 +566,18 @@ static void make_peers(load_t *self)
     }
 }
 
+static void free_all(load_t *self)
+{
+    for (size_t i = 0; i < self->n_peers; i++)
+        wire_close(&self->peers[i].wire);
+    if (self->record != NULL)
+        fclose(self->record);
+    load_free_lines(self->targets, self->n_targets);
+    free(self->streams);
+    free(self->peers);
+    free(self->n_have);
+}
+
 int main(int argc, char **argv)
 {
     static load_t self = {.host = "127.0.0.1", .n_followers = 1, .seconds = 5, .window = 32};
@@ -578,11 +591,6 @@ int main(int argc, char **argv)
     else
         stay(&self);
     print(&self, load_cpu_us() - cpu_us);
-    if (self.record != NULL)
-        fclose(self.record);
-    for (size_t i = 0; i < self.n_peers; i++)
-        wire_close(&self.peers[i].wire);
-    free(self.peers);
-    free(self.n_have);
+    free_all(&self);
     return 0;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Whose secret is this? Secrets are random; only their hash is stored, and is what they are looked up by. What was
- * found is believed for AUTH_KNOWN_US, that there is no such token for AUTH_UNKNOWN_US; both caches are bounded. The
- * functions that others use are in inner.h. Thread: the loop's. */
+/* Whose secret is this? Secrets are random; only their hash is stored, and is what they are looked
+ * up by. What was found is believed for AUTH_KNOWN_US, that there is no such token for
+ * AUTH_UNKNOWN_US; both caches are bounded. The functions that others use are in inner.h. Thread:
+ * the loop's. */
 #ifndef TASKWIRE_AUTH_H
 #define TASKWIRE_AUTH_H
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A call: one HTTP request on its way through a handler, which goes in steps: each starts one thing (a read, a command,
- * a password) and names the function that goes on with its answer. Whatever fails on the way is answered here, and if
- * the client has gone, the next step is never taken. So a step may rely on a living request, and on everything in its
- * arena. A call ends with a reply (reply.h). Thread: the loop's. */
+/* A call: one HTTP request on its way through a handler, which goes in steps: each starts one thing
+ * (a read, a command, a password) and names the function that goes on with its answer. Whatever
+ * fails on the way is answered here, and if the client has gone, the next step is never taken. So a
+ * step may rely on a living request, and on everything in its arena. A call ends with a reply
+ * (reply.h). Thread: the loop's. */
 #ifndef TASKWIRE_CALL_H
 #define TASKWIRE_CALL_H
 
@@ -19,7 +20,7 @@ typedef void call_verify_f(call_t *call, const verify_report_t *report);
 struct call {
     gateway_t *gateway;
     request_t *request; /* NULL: answered, or its client is gone */
-    arena_t *arena;     /* the request's */
+    arena_t *arena; /* the request's */
     const route_t *route; /* NULL: none fits */
     uuid_t ids[ROUTE_MAX_IDS]; /* of the path, in order */
     query_t query;
@@ -27,10 +28,10 @@ struct call {
     slice_t address; /* the client's */
     bool is_by_cookie;
     identity_t identity; /* all zero: nobody's */
-    uuid_t command;      /* the id of the command that it became; nil: none */
-    int64_t retry_us;    /* for Retry-After; 0: the usual */
-    buf_t headers;       /* further lines of the reply */
-    void *state;         /* the handler's, in the arena */
+    uuid_t command; /* the id of the command that it became; nil: none */
+    int64_t retry_us; /* for Retry-After; 0: the usual */
+    buf_t headers; /* further lines of the reply */
+    void *state; /* the handler's, in the arena */
 
     /* Of call.c: */
     uint32_t n_refs;
@@ -68,12 +69,13 @@ void call_match(call_t *self, slice_t password, slice_t hash, call_match_f *next
 /* Verifies the audit chain of a list. */
 void call_verify(call_t *self, const uuid_t *list, call_verify_f *next);
 
-/* Whether the stream's head is still behind the min_rev that was asked for. Then the handler will be run anew in a
- * little while, or 503 is answered when the client has waited long enough; the step just returns. */
+/* Whether the stream's head is still behind the min_rev that was asked for. Then the handler will
+ * be run anew in a little while, or 503 is answered when the client has waited long enough; the
+ * step just returns. */
 bool call_must_wait(call_t *self, int64_t head);
 
-/* Has the handler run anew in a little while, up to some seconds in all; then UNAVAILABLE is answered with this
- * sentence, which may be NULL. */
+/* Has the handler run anew in a little while, up to some seconds in all; then UNAVAILABLE is
+ * answered with this sentence, which may be NULL. */
 void call_hold(call_t *self, const char *why);
 
 /* --- for http.c --- */

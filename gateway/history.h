@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which history of the log this gateway believes to be on: its epoch, of which entity tags are made, and a key for page
- * tokens, derived from the epoch's. Read from PostgreSQL, and again when another epoch shows up. Thread: the loop's. */
+/* Which history of the log this gateway believes to be on: its epoch, of which entity tags are
+ * made, and a key for page tokens, derived from the epoch's. Read from PostgreSQL, and again when
+ * another epoch shows up. Thread: the loop's. */
 #ifndef TASKWIRE_HISTORY_H
 #define TASKWIRE_HISTORY_H
 

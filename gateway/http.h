@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The HTTP side of a gateway: what happens to a request before its handler runs (routing, limits, whose token, which
- * origin), and what all calls share. Thread: the loop's. */
+/* The HTTP side of a gateway: what happens to a request before its handler runs (routing, limits,
+ * whose token, which origin), and what all calls share. Thread: the loop's. */
 #ifndef TASKWIRE_HTTP_H
 #define TASKWIRE_HTTP_H
 
@@ -22,9 +22,9 @@ struct http {
     buf_t body;
     buf_t headers;
 
-    call_t *waiting;    /* for a min_rev */
+    call_t *waiting; /* for a min_rev */
     struct uv_timer_s *wait_timer;
-    size_t n_open;      /* requests not yet answered */
+    size_t n_open; /* requests not yet answered */
     char id_prefix[17]; /* of request ids: random, one per gateway */
     uint64_t n_requests;
     struct http_metrics *metrics;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the files of the gateway share: the gateway itself and the services of its loop. Thread: the gateway's. */
+/* What the files of the gateway share: the gateway itself and the services of its loop. Thread: the
+ * gateway's. */
 #ifndef TASKWIRE_GATEWAY_INNER_H
 #define TASKWIRE_GATEWAY_INNER_H
 
@@ -23,30 +24,33 @@ struct gateway {
     actor_t *actor;
     struct uv_loop_s *loop;
     server_t *server;
-    reads_t *reads;     /* gateway/reads.h: pooled connections for reading */
+    reads_t *reads; /* gateway/reads.h: pooled connections for reading */
     submits_t *submits; /* gateway/submit.h: commands under way to the writer */
-    auth_t *auth;       /* gateway/auth.h: tokens known */
-    hub_t *hub;         /* gateway/hub.h: streams followed, with their recent frames */
+    auth_t *auth; /* gateway/auth.h: tokens known */
+    hub_t *hub; /* gateway/hub.h: streams followed, with their recent frames */
     workers_t *workers; /* gateway/workers.h: slow work (argon2id) off the loop */
-    http_t *http;       /* gateway/http.h: requests under way, limits, the history's epoch and key */
-    now_t now;          /* of this turn of the loop */
+    http_t *http; /* gateway/http.h: requests under way, limits, the history's epoch and key */
+    now_t now; /* of this turn of the loop */
 };
 
 /* --- reads.h --- */
 
-/* Queues a read on the least busy connection, as a group of its own. Errors: UNAVAILABLE, OVERLOADED: `done` is not
- * called then. `done` gets PG_LOST when the connection broke: the caller answers UNAVAILABLE. */
-err_t reads_query(reads_t *self, const pg_stmt_t *stmt, const pg_params_t *params, pg_done_f *done, void *arg);
+/* Queues a read on the least busy connection, as a group of its own. Errors: UNAVAILABLE,
+ * OVERLOADED: `done` is not called then. `done` gets PG_LOST when the connection broke: the caller
+ * answers UNAVAILABLE. */
+err_t reads_query(reads_t *self, const pg_stmt_t *stmt, const pg_params_t *params, pg_done_f *done,
+                  void *arg);
 
 /* --- submit.h --- */
 
 /* What became of a command. The result borrows from a message that lives for this call. */
 typedef void submit_done_f(void *arg, const result_t *result);
 
-/* Sends a command to the writer; reply_to and tag are filled in here. Commands of one turn of the loop travel as one
- * batch. Returns a handle for submit_forget. Errors, with *handle 0 and done not called: OVERLOADED (too many under way,
- * or the writer's inbox is full). */
-err_t submit_command(submits_t *self, command_t *command, submit_done_f *done, void *arg, uint64_t *handle);
+/* Sends a command to the writer; reply_to and tag are filled in here. Commands of one turn of the
+ * loop travel as one batch. Returns a handle for submit_forget. Errors, with *handle 0 and done not
+ * called: OVERLOADED (too many under way, or the writer's inbox is full). */
+err_t submit_command(submits_t *self, command_t *command, submit_done_f *done, void *arg,
+                     uint64_t *handle);
 /* The asker is gone: done will not be called. The command goes on. */
 void submit_forget(submits_t *self, uint64_t handle);
 
@@ -65,26 +69,31 @@ typedef struct {
 /* `identity` is NULL unless err is OK; else UNAUTHENTICATED, UNAVAILABLE or OVERLOADED. */
 typedef void auth_done_f(void *arg, err_t err, const identity_t *identity);
 
-/* Finds out whose secret this is, from the cache (at most 5 s old) or from PostgreSQL. May call back at once. */
+/* Finds out whose secret this is, from the cache (at most 5 s old) or from PostgreSQL. May call
+ * back at once. */
 void auth_identify(auth_t *self, slice_t secret, auth_done_f *done, void *arg);
-/* The secret of a request: Authorization: Bearer, or the session cookie; absent if there is none. */
+/* The secret of a request: Authorization: Bearer, or the session cookie; absent if there is none.
+ */
 slice_t auth_secret_of(const request_t *request);
 /* Forgets what is cached of this account or token. */
 void auth_forget(auth_t *self, const access_t *access);
 
 /* --- http.h --- */
 
-/* Whether one more request or socket command may be served now: of this token, or of this address (as text) if the
- * token is nil. Else `retry_us` says after how long. */
+/* Whether one more request or socket command may be served now: of this token, or of this address
+ * (as text) if the token is nil. Else `retry_us` says after how long. */
 bool http_admit(gateway_t *gateway, const uuid_t *token, slice_t address, int64_t *retry_us);
-/* The address of the client, as text in the request's arena: behind trusted proxies the one that they name. */
+/* The address of the client, as text in the request's arena: behind trusted proxies the one that
+ * they name. */
 slice_t http_client_address(gateway_t *gateway, request_t *request);
-/* Whether a browser page of the request's Origin may talk to us: our own or an allowed one. True without an Origin. */
+/* Whether a browser page of the request's Origin may talk to us: our own or an allowed one. True
+ * without an Origin. */
 bool http_origin_is_allowed(gateway_t *gateway, const request_t *request);
 
 /* --- problem.c --- */
 
-/* Appends a problem as a JSON object (RFC 9457): type, title, status, detail, code, errors, current, instance. */
+/* Appends a problem as a JSON object (RFC 9457): type, title, status, detail, code, errors,
+ * current, instance. */
 void problem_put_json(const problem_t *problem, slice_t request_id, buf_t *out);
 
 /* --- hub.h --- */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The query part of a URL, read strictly: a parameter that the path does not know, one that is there twice and may not
- * be, an escape that is none: each is refused by name. Source: application/x-www-form-urlencoded as in the URL
- * standard; RFC 3986 §2.1. */
+/* The query part of a URL, read strictly: a parameter that the path does not know, one that is
+ * there twice and may not be, an escape that is none: each is refused by name. Source:
+ * application/x-www-form-urlencoded as in the URL standard; RFC 3986 §2.1. */
 #ifndef TASKWIRE_QUERY_H
 #define TASKWIRE_QUERY_H
 
@@ -13,7 +13,7 @@
 
 typedef enum {
     PARAM_ONCE,
-    PARAM_REPEATS,   /* any of */
+    PARAM_REPEATS, /* any of */
     PARAM_NOT_THERE, /* part of the interface, but not there yet */
 } param_kind_t;
 
@@ -33,9 +33,11 @@ typedef struct {
     size_t n_items;
 } query_t;
 
-/* Reads the text after the '?' (absent: no parameters) by a table of what is known (NULL: nothing is).
- * Errors, with a sentence in the problem: MALFORMED; NOT_IMPLEMENTED for a parameter that is not there yet. */
-err_t query_parse(slice_t text, const param_t *known, arena_t *arena, query_t *out, problem_t *problem);
+/* Reads the text after the '?' (absent: no parameters) by a table of what is known (NULL: nothing
+ * is). Errors, with a sentence in the problem: MALFORMED; NOT_IMPLEMENTED for a parameter that is
+ * not there yet. */
+err_t query_parse(slice_t text, const param_t *known, arena_t *arena, query_t *out,
+                  problem_t *problem);
 
 /* The value of a parameter, absent if it was not sent. */
 slice_t query_get(const query_t *self, const char *name);
@@ -44,20 +46,21 @@ slice_t query_get(const query_t *self, const char *name);
 size_t query_count(const query_t *self, const char *name);
 slice_t query_get_at(const query_t *self, const char *name, size_t i);
 
-/* The getters below leave `out` alone when the parameter was not sent. False: the value is wrong, the problem is
- * MALFORMED and names it. */
+/* The getters below leave `out` alone when the parameter was not sent. False: the value is wrong,
+ * the problem is MALFORMED and names it. */
 
 /* A decimal number from min to max. */
-bool query_int(const query_t *self, const char *name, int64_t min, int64_t max, int64_t *out, arena_t *arena,
-               problem_t *problem);
+bool query_int(const query_t *self, const char *name, int64_t min, int64_t max, int64_t *out,
+               arena_t *arena, problem_t *problem);
 /* Ids, at most `max`; `n_out` is set. */
-bool query_uuids(const query_t *self, const char *name, size_t max, uuid_t *out, size_t *n_out, arena_t *arena,
-                 problem_t *problem);
-/* Words of a table that ends with NULL, as their places there; `n_out` is set. */
-bool query_words(const query_t *self, const char *name, const char *const *words, size_t max, int *out, size_t *n_out,
+bool query_uuids(const query_t *self, const char *name, size_t max, uuid_t *out, size_t *n_out,
                  arena_t *arena, problem_t *problem);
+/* Words of a table that ends with NULL, as their places there; `n_out` is set. */
+bool query_words(const query_t *self, const char *name, const char *const *words, size_t max,
+                 int *out, size_t *n_out, arena_t *arena, problem_t *problem);
 
-/* Notes that the value of this parameter is wrong, with a reason like "must be a number". Always false. */
+/* Notes that the value of this parameter is wrong, with a reason like "must be a number". Always
+ * false. */
 bool query_refuse(const char *name, const char *why, arena_t *arena, problem_t *problem);
 
 #endif

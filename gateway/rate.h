@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How often somebody may ask: a token bucket per key, in bounded memory, without a clock of its own. A bucket that is
- * full again is the same as none, so only those that asked within the last burst need a place; when a place is short,
- * who asked least loses his, which makes the limit milder and never harder.
- * Source: the generic cell rate algorithm (ITU-T I.371). */
+/* How often somebody may ask: a token bucket per key, in bounded memory, without a clock of its
+ * own. A bucket that is full again is the same as none, so only those that asked within the last
+ * burst need a place; when a place is short, who asked least loses his, which makes the limit
+ * milder and never harder. Source: the generic cell rate algorithm (ITU-T I.371). */
 #ifndef TASKWIRE_RATE_H
 #define TASKWIRE_RATE_H
 
@@ -13,7 +13,8 @@
 
 typedef struct rate rate_t;
 
-/* Allows `per_s` a second, and RATE_BURST_S seconds' worth at once; 0: no limit. Keeps at most about `max_keys`. */
+/* Allows `per_s` a second, and RATE_BURST_S seconds' worth at once; 0: no limit. Keeps at most
+ * about `max_keys`. */
 rate_t *rate_new(int64_t per_s, size_t max_keys);
 void rate_destroy(rate_t **self_p);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Commands under way to the writer. The functions to use are submit_command and submit_forget in inner.h; these are
- * for the gateway's loop. Thread: the loop's. */
+/* Commands under way to the writer. The functions to use are submit_command and submit_forget in
+ * inner.h; these are for the gateway's loop. Thread: the loop's. */
 #ifndef TASKWIRE_SUBMIT_H
 #define TASKWIRE_SUBMIT_H
 
@@ -13,7 +13,8 @@
 submits_t *submits_new(network_t *network, uint32_t address);
 void submits_destroy(submits_t **self_p);
 
-/* Sends what was submitted since the last call as one message; to be called before the loop sleeps. */
+/* Sends what was submitted since the last call as one message; to be called before the loop sleeps.
+ */
 void submits_flush(submits_t *self);
 /* Takes the items of a RESULTS message and calls back. */
 void submits_receive(submits_t *self, mp_reader_t *content);

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The statements behind pages of tasks: one for each order, direction, scope and set of statuses, so that each has a
- * plan of its own; a page in the order of positions in one list then comes straight out of an index.
+/* The statements behind pages of tasks: one for each order, direction, scope and set of statuses,
+ * so that each has a plan of its own; a page in the order of positions in one list then comes
+ * straight out of an index.
  *
- * Parameters: $1 account, $2 list (of one list, else NULL), $3 lists of the token, $4 statuses, $5 priorities, $6 tags,
- * $7 lists, $8 assignees (each any of; NULL: all), $9 sort key and $10 id behind which the page begins, $11 how many
- * rows. Columns: head (of one list), epoch, id, key, body, n (rows that there are, up to $11); in one list there is
- * always a row for a member, with NULLs if the page is empty. */
+ * Parameters: $1 account, $2 list (of one list, else NULL), $3 lists of the token, $4 statuses, $5
+ * priorities, $6 tags, $7 lists, $8 assignees (each any of; NULL: all), $9 sort key and $10 id
+ * behind which the page begins, $11 how many rows. Columns: head (of one list), epoch, id, key,
+ * body, n (rows that there are, up to $11); in one list there is always a row for a member, with
+ * NULLs if the page is empty. */
 #ifndef TASKWIRE_TASK_PAGE_H
 #define TASKWIRE_TASK_PAGE_H
 
@@ -28,11 +30,12 @@ typedef enum { TASKS_LIVE, TASKS_CLOSED, TASKS_ANY, TASKS_SETS } task_set_t;
 /* The words for them; "-" before one turns it round. */
 extern const char *const task_sort_names[SORT_COUNT + 1];
 
-const pg_stmt_t *task_page_statement(task_sort_t sort, bool is_descending, bool is_one_list, task_set_t set);
+const pg_stmt_t *task_page_statement(task_sort_t sort, bool is_descending, bool is_one_list,
+                                     task_set_t set);
 
 /* Where a page begins or ended: the key of the kind that the order has, and the id. */
 typedef struct {
-    slice_t text;   /* position, title (in lower case) */
+    slice_t text; /* position, title (in lower case) */
     int64_t number; /* priority; microseconds, INSTANT_NONE: no due date, which comes last */
     uuid_t id;
 } task_place_t;

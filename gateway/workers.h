@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Slow work off the loop, on libuv's thread pool: hashing and checking passwords, which takes some 30 ms and 19 MiB
- * each, and verifying an audit chain, which takes up to 30 s and a connection. Each kind has a lane of its own, with
- * bounds on how many run and how many wait. Thread: the loop's. */
+/* Slow work off the loop, on libuv's thread pool: hashing and checking passwords, which takes some
+ * 30 ms and 19 MiB each, and verifying an audit chain, which takes up to 30 s and a connection.
+ * Each kind has a lane of its own, with bounds on how many run and how many wait. Thread: the
+ * loop's. */
 #ifndef TASKWIRE_WORKERS_H
 #define TASKWIRE_WORKERS_H
 
@@ -20,7 +21,8 @@ typedef void worker_match_f(void *arg, err_t err, bool is_match);
 typedef void worker_verify_f(void *arg, err_t err, const verify_report_t *report);
 
 workers_t *workers_new(struct uv_loop_s *loop);
-/* Answers UNAVAILABLE to what waits. What runs must end before workers_destroy: workers_is_idle tells. */
+/* Answers UNAVAILABLE to what waits. What runs must end before workers_destroy: workers_is_idle
+ * tells. */
 void workers_stop(workers_t *self);
 bool workers_is_idle(const workers_t *self);
 void workers_destroy(workers_t **self_p);
@@ -28,16 +30,20 @@ void workers_destroy(workers_t **self_p);
 /* Whether one more password would be taken now. */
 bool workers_has_room(const workers_t *self);
 
-/* In each of these `done` is called exactly once, later, unless it fails. Errors: OVERLOADED: too many wait. */
+/* In each of these `done` is called exactly once, later, unless it fails. Errors: OVERLOADED: too
+ * many wait. */
 
 /* Hashes a password, which is copied, and wiped afterwards. */
 err_t workers_hash(workers_t *self, slice_t password, worker_hash_f *done, void *arg);
 /* Checks a password against a hash. */
-err_t workers_match(workers_t *self, slice_t password, slice_t hash, worker_match_f *done, void *arg);
+err_t workers_match(workers_t *self, slice_t password, slice_t hash, worker_match_f *done,
+                    void *arg);
 /* Verifies the audit chain of a list. */
-err_t workers_verify(workers_t *self, const config_t *config, const uuid_t *list, worker_verify_f *done, void *arg);
+err_t workers_verify(workers_t *self, const config_t *config, const uuid_t *list,
+                     worker_verify_f *done, void *arg);
 
-/* Whoever asked with this `arg` no longer wants to know: what can be cut short is. `done` is still called. */
+/* Whoever asked with this `arg` no longer wants to know: what can be cut short is. `done` is still
+ * called. */
 void workers_cancel(workers_t *self, const void *arg);
 
 #endif

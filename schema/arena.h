@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Memory that is given back all at once: everything that one batch, or one request, decodes and makes. */
+/* Memory that is given back all at once: everything that one batch, or one request, decodes and
+ * makes. */
 #ifndef TASKWIRE_ARENA_H
 #define TASKWIRE_ARENA_H
 
@@ -7,7 +8,8 @@
 
 typedef struct arena arena_t;
 
-/* Makes an empty arena; blocks are taken when they are needed. Never NULL (out of memory aborts). */
+/* Makes an empty arena; blocks are taken when they are needed. Never NULL (out of memory aborts).
+ */
 arena_t *arena_new(void);
 
 /* Frees the arena and all that came from it. Accepts NULL and a pointer to NULL. */

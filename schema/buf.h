@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A growing run of bytes with one owner: what is being encoded. Zero-initialised is empty and valid. */
+/* A growing run of bytes with one owner: what is being encoded. Zero-initialised is empty and
+ * valid. */
 #ifndef TASKWIRE_BUF_H
 #define TASKWIRE_BUF_H
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A command: somebody asks for a change. Every way in (HTTP, WebSocket, the actors) makes one of these; the writer
- * applies it (apply.h). `data` stays encoded until apply reads it, after it is known who may ask. */
+/* A command: somebody asks for a change. Every way in (HTTP, WebSocket, the actors) makes one of
+ * these; the writer applies it (apply.h). `data` stays encoded until apply reads it, after it is
+ * known who may ask. */
 #ifndef TASKWIRE_COMMAND_H
 #define TASKWIRE_COMMAND_H
 
@@ -13,19 +14,19 @@
 #define FINGERPRINT_BYTES 16
 
 /* id, name, who may send it. Names are what clients write. */
-#define OP_LIST(X)                                                                                                     \
-    X(TASK_CREATE, "task.create", CLIENT)                                                                              \
-    X(TASK_PATCH, "task.patch", CLIENT)                                                                                \
-    X(TASK_COMPLETE, "task.complete", CLIENT)                                                                          \
-    X(TASK_REOPEN, "task.reopen", CLIENT)                                                                              \
-    X(TASK_DELETE, "task.delete", CLIENT)                                                                              \
-    X(TASK_SUCCEED, "task.succeed", ACTOR)                                                                             \
-    X(TASK_REMIND, "task.remind", ACTOR)                                                                               \
-    X(LIST_CREATE, "list.create", CLIENT)                                                                              \
-    X(MEMBER_PUT, "member.put", CLIENT)                                                                                \
-    X(ACCOUNT_CREATE, "account.create", GATEWAY)                                                                       \
-    X(ACCOUNT_PATCH, "account.patch", CLIENT)                                                                          \
-    X(TOKEN_CREATE, "token.create", GATEWAY)                                                                           \
+#define OP_LIST(X)                                                                                 \
+    X(TASK_CREATE, "task.create", CLIENT)                                                          \
+    X(TASK_PATCH, "task.patch", CLIENT)                                                            \
+    X(TASK_COMPLETE, "task.complete", CLIENT)                                                      \
+    X(TASK_REOPEN, "task.reopen", CLIENT)                                                          \
+    X(TASK_DELETE, "task.delete", CLIENT)                                                          \
+    X(TASK_SUCCEED, "task.succeed", ACTOR)                                                         \
+    X(TASK_REMIND, "task.remind", ACTOR)                                                           \
+    X(LIST_CREATE, "list.create", CLIENT)                                                          \
+    X(MEMBER_PUT, "member.put", CLIENT)                                                            \
+    X(ACCOUNT_CREATE, "account.create", GATEWAY)                                                   \
+    X(ACCOUNT_PATCH, "account.patch", CLIENT)                                                      \
+    X(TOKEN_CREATE, "token.create", GATEWAY)                                                       \
     X(TOKEN_DELETE, "token.delete", GATEWAY)
 
 typedef enum {
@@ -35,8 +36,8 @@ typedef enum {
         OP_COUNT /* also: no such op */
 } op_t;
 
-/* Who may send an op: a client as a command, the gateway on a client's behalf (its data holds what was hashed there),
- * an actor. */
+/* Who may send an op: a client as a command, the gateway on a client's behalf (its data holds what
+ * was hashed there), an actor. */
 typedef enum { OP_FROM_CLIENT, OP_FROM_GATEWAY, OP_FROM_ACTOR } op_from_t;
 
 const char *op_name(op_t op);
@@ -54,41 +55,46 @@ extern const uuid_t author_reminder;
 typedef struct {
     uuid_t id;
     uuid_t author;
-    bool is_actor; /* the author is one of the program's actors: membership and scopes don't apply */
+    bool
+        is_actor; /* the author is one of the program's actors: membership and scopes don't apply */
     op_t op;
-    uuid_t list;    /* the stream: a list, or an account for account.* and token.*; nil: the one that `task` is in */
-    uuid_t task;    /* nil: none, or to be drawn (deterministically from author and id) */
+    uuid_t list; /* the stream: a list, or an account for account.* and token.*; nil: the one that
+                    `task` is in */
+    uuid_t task; /* nil: none, or to be drawn (deterministically from author and id) */
     int64_t expect; /* the rev that the author saw; 0: none; negative: one that never was */
     uint32_t scopes;
     const uuid_t *lists; /* the only lists that the token may touch; none: all */
     uint32_t n_lists;
     uint8_t fingerprint[FINGERPRINT_BYTES]; /* of what the client asked; see command_fingerprint */
-    slice_t data;                           /* a msgpack map, or absent */
-    uint32_t reply_to;                      /* whose inbox takes the result (actors/network.h) */
-    uint64_t tag;                           /* repeated in the result */
+    slice_t data; /* a msgpack map, or absent */
+    uint32_t reply_to; /* whose inbox takes the result (actors/network.h) */
+    uint64_t tag; /* repeated in the result */
 } command_t;
 
 /* Appends the command as a msgpack array. */
 void command_encode(const command_t *command, buf_t *out);
 
-/* Reads one; `data` borrows from the reader's bytes, `lists` is in the arena. Only our own threads write these. */
+/* Reads one; `data` borrows from the reader's bytes, `lists` is in the arena. Only our own threads
+ * write these. */
 bool command_decode(mp_reader_t *reader, arena_t *arena, command_t *out);
 
-/* Fills `fingerprint` from op, list, task, expect and data as they are now: to be called on what the client asked,
- * before the server draws or resolves anything. Two requests with the same fingerprint are the same request. */
+/* Fills `fingerprint` from op, list, task, expect and data as they are now: to be called on what
+ * the client asked, before the server draws or resolves anything. Two requests with the same
+ * fingerprint are the same request. */
 void command_fingerprint(command_t *command);
 
-/* Reads a client's command, the msgpack of {"id","op","list","task"?,"expect"?,"data"?}, into everything but author,
- * scopes and reply; takes its fingerprint. Errors: INVALID with pointers: unknown fields, wrong types, no such op, an
- * op that clients cannot send. */
+/* Reads a client's command, the msgpack of {"id","op","list","task"?,"expect"?,"data"?}, into
+ * everything but author, scopes and reply; takes its fingerprint. Errors: INVALID with pointers:
+ * unknown fields, wrong types, no such op, an op that clients cannot send. */
 err_t command_from_client(slice_t map, arena_t *arena, command_t *out, problem_t *problem);
 
-/* The id of the task that the command makes or changes: `task`, or for task.create without one an id of version 7
- * form that depends only on author and command id, so that a repeat names the same task. */
+/* The id of the task that the command makes or changes: `task`, or for task.create without one an
+ * id of version 7 form that depends only on author and command id, so that a repeat names the same
+ * task. */
 uuid_t command_task(const command_t *command);
 
-/* The stream that the command is for: `list`, or drawn in the same way for list.create without one, or the author for
- * account.* and token.* without one; nil: the list that `task` is in. */
+/* The stream that the command is for: `list`, or drawn in the same way for list.create without one,
+ * or the author for account.* and token.* without one; nil: the list that `task` is in. */
 uuid_t command_list(const command_t *command);
 
 /* --- what a command needs to be loaded before it can be applied --- */
@@ -111,13 +117,13 @@ typedef struct {
     uint32_t n_members;
     uuid_t accounts[COMMAND_MAX_MEMBERS];
     uint32_t n_accounts;
-    uuid_t token;     /* nil: none */
-    uuid_t series_of; /* nil: none; else the task, among `tasks`, whose (series, occurrence + 1) is looked for, and the
-                         membership of whose assignee */
+    uuid_t token; /* nil: none */
+    uuid_t series_of; /* nil: none; else the task, among `tasks`, whose (series, occurrence + 1) is
+                         looked for, and the membership of whose assignee */
 } command_refs_t;
 
-/* What applying this command will look at. `command->list` is known by now. Ids in `data` that cannot be read are
- * left out: apply will refuse them. */
+/* What applying this command will look at. `command->list` is known by now. Ids in `data` that
+ * cannot be read are left out: apply will refuse them. */
 void command_refs(const command_t *command, command_refs_t *out);
 
 /* The shards of those streams. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The files that the program carries inside itself: SQL migrations and the descriptions of its interface. */
+/* The files that the program carries inside itself: SQL migrations and the descriptions of its
+ * interface. */
 #ifndef TASKWIRE_EMBEDDED_H
 #define TASKWIRE_EMBEDDED_H
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Instants, local times and durations as text. Wall clock everywhere in UTC microseconds since 1970.
- * Source: RFC 3339, RFC 5545 §3.3.6 (durations). */
+/* Instants, local times and durations as text. Wall clock everywhere in UTC microseconds since
+ * 1970. Source: RFC 3339, RFC 5545 §3.3.6 (durations). */
 #ifndef TASKWIRE_INSTANT_H
 #define TASKWIRE_INSTANT_H
 
@@ -36,26 +36,28 @@ typedef struct {
     int32_t us;
 } local_t;
 
-/* Reads an RFC 3339 date-time with Z or an offset, years 1 to 9999, at most six digits of fraction. */
+/* Reads an RFC 3339 date-time with Z or an offset, years 1 to 9999, at most six digits of fraction.
+ */
 bool instant_parse(slice_t text, int64_t *out_us);
 
-/* Writes it with Z, the fraction only as long as it must be (.5, not .500000). Instants outside of years 1 to 9999
- * are written as the nearest inside. Returns the number of characters. */
+/* Writes it with Z, the fraction only as long as it must be (.5, not .500000). Instants outside of
+ * years 1 to 9999 are written as the nearest inside. Returns the number of characters. */
 size_t instant_format(int64_t at_us, char out[INSTANT_TEXT_CHARS + 1]);
 
 /* What a task's `due` may be. */
 typedef enum {
     DUE_NONE,
-    DUE_DATE,    /* 2026-11-23: all day */
-    DUE_LOCAL,   /* 2026-11-23T09:00 or with seconds: a wall clock in the task's zone */
+    DUE_DATE, /* 2026-11-23: all day */
+    DUE_LOCAL, /* 2026-11-23T09:00 or with seconds: a wall clock in the task's zone */
     DUE_INSTANT, /* with Z or an offset */
 } due_kind_t;
 
-/* Says which of them the text is and reads it; for DUE_INSTANT `out` is in UTC. DUE_NONE: it is none of them. */
+/* Says which of them the text is and reads it; for DUE_INSTANT `out` is in UTC. DUE_NONE: it is
+ * none of them. */
 due_kind_t due_parse(slice_t text, local_t *out);
 
-/* Writes a date (2026-11-23) or a local time (2026-11-23T09:00, seconds only if not zero, never a fraction). The year
- * must be 1 to 9999. Returns the characters. */
+/* Writes a date (2026-11-23) or a local time (2026-11-23T09:00, seconds only if not zero, never a
+ * fraction). The year must be 1 to 9999. Returns the characters. */
 size_t local_format_date(const local_t *local, char out[INSTANT_TEXT_CHARS + 1]);
 size_t local_format(const local_t *local, char out[INSTANT_TEXT_CHARS + 1]);
 
@@ -70,8 +72,9 @@ int days_in_month(int32_t year, int month);
 int64_t local_as_utc_us(const local_t *local);
 void local_from_utc_us(int64_t at_us, local_t *out);
 
-/* Reads an ISO 8601 duration of weeks, days, hours, minutes, seconds (P1W, P1DT12H, PT15M, -PT5M; at most 366 days
- * either way). A day is 24 hours here. False for anything else; months and years have no fixed length. */
+/* Reads an ISO 8601 duration of weeks, days, hours, minutes, seconds (P1W, P1DT12H, PT15M, -PT5M;
+ * at most 366 days either way). A day is 24 hours here. False for anything else; months and years
+ * have no fixed length. */
 bool duration_parse(slice_t text, int64_t *out_us);
 
 #endif

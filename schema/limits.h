@@ -27,7 +27,8 @@
 #define LIMIT_ELEMENTS 65536
 #define LIMIT_STRING_BYTES (256 * 1024)
 
-/* One event or task, encoded. The largest legal task has notes of 64 KiB, and an event may hold them three times. */
+/* One event or task, encoded. The largest legal task has notes of 64 KiB, and an event may hold
+ * them three times. */
 #define LIMIT_EVENT_BYTES (512 * 1024)
 
 #endif

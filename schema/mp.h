@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* msgpack, canonical: maps in the order in which we write them, the shortest form of every integer and length, no
- * floats, no extensions, text as str. Writing uses msgpack-c's packer; reading is a cursor over borrowed bytes that
- * checks every length against what is there before it is believed and never allocates.
- * Source: the msgpack specification. */
+/* msgpack, canonical: maps in the order in which we write them, the shortest form of every integer
+ * and length, no floats, no extensions, text as str. Writing uses msgpack-c's packer; reading is a
+ * cursor over borrowed bytes that checks every length against what is there before it is believed
+ * and never allocates. Source: the msgpack specification. */
 #ifndef TASKWIRE_MP_H
 #define TASKWIRE_MP_H
 
@@ -27,8 +27,8 @@ void mp_put_map(buf_t *out, size_t n_pairs);
 /* An already encoded value. */
 void mp_put_raw(buf_t *out, slice_t value);
 
-/* A map or array whose size is known only afterwards: open reserves one header byte, close writes the size and moves
- * the content when the size needs more. Returns the place to hand to close. */
+/* A map or array whose size is known only afterwards: open reserves one header byte, close writes
+ * the size and moves the content when the size needs more. Returns the place to hand to close. */
 size_t mp_open(buf_t *out);
 void mp_close_map(buf_t *out, size_t place, size_t n_pairs);
 void mp_close_array(buf_t *out, size_t place, size_t n_items);
@@ -36,7 +36,7 @@ void mp_close_array(buf_t *out, size_t place, size_t n_items);
 /* --- reading --- */
 
 typedef enum {
-    MP_END,   /* nothing left */
+    MP_END, /* nothing left */
     MP_WRONG, /* truncated, or a type that we never write */
     MP_NIL,
     MP_BOOL,
@@ -47,7 +47,8 @@ typedef enum {
     MP_MAP,
 } mp_type_t;
 
-/* A cursor. Copy it to come back. Once something was wrong, `is_wrong` stays and every call fails. */
+/* A cursor. Copy it to come back. Once something was wrong, `is_wrong` stays and every call fails.
+ */
 typedef struct {
     const uint8_t *at;
     const uint8_t *end;
@@ -60,7 +61,8 @@ mp_reader_t mp_reader(slice_t bytes);
 /* The type of the next value, without taking it. Integers above INT64_MAX are MP_WRONG. */
 mp_type_t mp_peek(const mp_reader_t *self);
 
-/* Each takes the next value if it has that type; else false, the cursor is wrong and `out` is not touched. */
+/* Each takes the next value if it has that type; else false, the cursor is wrong and `out` is not
+ * touched. */
 bool mp_get_nil(mp_reader_t *self);
 bool mp_get_bool(mp_reader_t *self, bool *out);
 bool mp_get_int(mp_reader_t *self, int64_t *out);
@@ -81,20 +83,21 @@ bool mp_skip(mp_reader_t *self);
 typedef struct {
     mp_type_t type;
     bool is_shortest; /* written in the shortest form */
-    uint32_t n;       /* items or pairs that follow */
-    int64_t value;    /* of MP_INT and MP_BOOL */
-    slice_t bytes;    /* of MP_STR and MP_BIN */
+    uint32_t n; /* items or pairs that follow */
+    int64_t value; /* of MP_INT and MP_BOOL */
+    slice_t bytes; /* of MP_STR and MP_BIN */
 } mp_item_t;
 
-/* Takes a scalar whole or the head of an array or map, whatever comes; the items are then to be taken one by one.
- * False at the end and if it is wrong. */
+/* Takes a scalar whole or the head of an array or map, whatever comes; the items are then to be
+ * taken one by one. False at the end and if it is wrong. */
 bool mp_next(mp_reader_t *self, mp_item_t *out);
 
-/* Looks a key up in an encoded map; the first one counts. False if it is no map or has no such key. */
+/* Looks a key up in an encoded map; the first one counts. False if it is no map or has no such key.
+ */
 bool mp_map_find(slice_t map, const char *key, slice_t *value);
 
-/* Whether the bytes are exactly one value within the limits (depth, elements, string size), text in UTF-8 without
- * NUL, map keys text and not twice, in shortest form throughout. */
+/* Whether the bytes are exactly one value within the limits (depth, elements, string size), text in
+ * UTF-8 without NUL, map keys text and not twice, in shortest form throughout. */
 bool mp_is_canonical(slice_t bytes);
 
 #endif

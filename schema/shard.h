@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the log is spread by. A stream lives for ever in one shard, so neither the count nor the hash may ever change. */
+/* What the log is spread by. A stream lives for ever in one shard, so neither the count nor the
+ * hash may ever change. */
 #ifndef TASKWIRE_SHARD_H
 #define TASKWIRE_SHARD_H
 

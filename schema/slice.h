@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A run of bytes that somebody else owns: text, a msgpack value, a blob. Never NUL-terminated by promise, never stored
- * beyond the life of what it points into; what is kept is copied by name (arena_copy, buf_append). */
+/* A run of bytes that somebody else owns: text, a msgpack value, a blob. Never NUL-terminated by
+ * promise, never stored beyond the life of what it points into; what is kept is copied by name
+ * (arena_copy, buf_append). */
 #ifndef TASKWIRE_SLICE_H
 #define TASKWIRE_SLICE_H
 
@@ -26,7 +27,8 @@ static inline slice_t slice_str(const char *text)
     return slice_of(text, strlen(text));
 }
 
-/* The empty slice; `data` is NULL, which no other slice has. Stands for "absent" where that is possible. */
+/* The empty slice; `data` is NULL, which no other slice has. Stands for "absent" where that is
+ * possible. */
 static inline slice_t slice_none(void)
 {
     return (slice_t){NULL, 0};

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a batch has loaded under its shard locks, and what its commands make of it: the state that apply works on. It
- * lives in the batch's arena. Everything put here by loading is clean; what apply puts is dirty, and the writer stores
- * just that. */
+/* What a batch has loaded under its shard locks, and what its commands make of it: the state that
+ * apply works on. It lives in the batch's arena. Everything put here by loading is clean; what
+ * apply puts is dirty, and the writer stores just that. */
 #ifndef TASKWIRE_STATE_H
 #define TASKWIRE_STATE_H
 
@@ -20,9 +20,9 @@ typedef struct {
     bool is_new;
     bool is_dirty;
     bool is_account; /* else a list */
-    int64_t head;    /* the newest rev; 0: none yet */
-    slice_t tail;    /* the highest position ever given in it; empty: none */
-    int64_t n_open;  /* live tasks in it */
+    int64_t head; /* the newest rev; 0: none yet */
+    slice_t tail; /* the highest position ever given in it; empty: none */
+    int64_t n_open; /* live tasks in it */
 } stream_t;
 
 typedef struct {
@@ -51,8 +51,8 @@ typedef struct {
     bool is_new;
     bool is_dirty;
     int64_t rev;
-    slice_t email;         /* as given; compared in lower case */
-    slice_t name;          /* may be empty */
+    slice_t email; /* as given; compared in lower case */
+    slice_t name; /* may be empty */
     slice_t time_zone;
     slice_t password_hash; /* argon2id in PHC form */
     int64_t created_at_us;
@@ -97,7 +97,7 @@ typedef struct {
 /* An event to be stored, already encoded. */
 typedef struct {
     event_t event; /* its slices are in the arena */
-    slice_t body;  /* the canonical bytes */
+    slice_t body; /* the canonical bytes */
     bool is_first; /* of its command: the one that the command id is found by */
     uint8_t fingerprint[FINGERPRINT_BYTES];
 } state_event_t;
@@ -123,7 +123,8 @@ seen_t *state_seen(state_t *self, const uuid_t *author, const uuid_t *command);
 /* Whether a task of the series with that number exists and is not deleted. */
 bool state_has_occurrence(state_t *self, const uuid_t *series, int64_t occurrence);
 
-/* --- putting: the struct is copied (its slices are not), a former one of the same key replaced in place --- */
+/* --- putting: the struct is copied (its slices are not), a former one of the same key replaced in
+ * place --- */
 
 stream_t *state_put_stream(state_t *self, const stream_t *stream);
 list_t *state_put_list(state_t *self, const list_t *list);
@@ -138,7 +139,8 @@ void state_drop_occurrence(state_t *self, const uuid_t *series, int64_t occurren
 /* Appends to the events of this batch. */
 state_event_t *state_put_event(state_t *self, const state_event_t *event);
 
-/* --- walking what is there, in the order in which it was put: i from 0 while the answer is not NULL --- */
+/* --- walking what is there, in the order in which it was put: i from 0 while the answer is not
+ * NULL --- */
 
 stream_t *state_stream_at(state_t *self, size_t i);
 list_t *state_list_at(state_t *self, size_t i);

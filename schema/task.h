@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A task, the same in memory, in msgpack and in JSON. Its encoding is the truth that PostgreSQL stores (task.body) and
- * that events carry as `after`; columns beside it are only there to search by. */
+/* A task, the same in memory, in msgpack and in JSON. Its encoding is the truth that PostgreSQL
+ * stores (task.body) and that events carry as `after`; columns beside it are only there to search
+ * by. */
 #ifndef TASKWIRE_TASK_H
 #define TASKWIRE_TASK_H
 
@@ -10,8 +11,20 @@
 #include "schema/limits.h"
 #include "schema/mp.h"
 
-typedef enum { STATUS_OPEN, STATUS_IN_PROGRESS, STATUS_DONE, STATUS_CANCELLED, STATUS_COUNT } task_status_t;
-typedef enum { PRIORITY_LOW, PRIORITY_MEDIUM, PRIORITY_HIGH, PRIORITY_URGENT, PRIORITY_COUNT } task_priority_t;
+typedef enum {
+    STATUS_OPEN,
+    STATUS_IN_PROGRESS,
+    STATUS_DONE,
+    STATUS_CANCELLED,
+    STATUS_COUNT
+} task_status_t;
+typedef enum {
+    PRIORITY_LOW,
+    PRIORITY_MEDIUM,
+    PRIORITY_HIGH,
+    PRIORITY_URGENT,
+    PRIORITY_COUNT
+} task_priority_t;
 typedef enum { FROM_DUE, FROM_COMPLETION } recurrence_from_t;
 typedef enum { MISSED_NEXT, MISSED_EACH, MISSED_KEEP } recurrence_missed_t;
 typedef enum { FOR_ACCOUNT, FOR_ASSIGNEE, FOR_ALL } reminder_for_t;
@@ -22,9 +35,10 @@ extern const char *const task_priority_names[PRIORITY_COUNT + 1];
 
 typedef struct {
     uuid_t id;
-    slice_t before;   /* an ISO duration before the due instant as the client wrote it; absent: `at_us` counts */
+    slice_t before; /* an ISO duration before the due instant as the client wrote it; absent:
+                       `at_us` counts */
     int64_t before_us;
-    int64_t at_us;    /* INSTANT_NONE unless absolute */
+    int64_t at_us; /* INSTANT_NONE unless absolute */
     reminder_for_t whom;
     uuid_t account; /* for FOR_ACCOUNT */
 } reminder_t;
@@ -46,7 +60,7 @@ typedef struct {
     slice_t rule; /* absent: does not recur. As rule_format writes it */
     recurrence_from_t from;
     recurrence_missed_t missed;
-    uuid_t series;      /* nil unless it recurs or did */
+    uuid_t series; /* nil unless it recurs or did */
     int64_t occurrence; /* from 1; 0 without series */
     reminder_t reminders[LIMIT_REMINDERS];
     uint32_t n_reminders;
@@ -57,12 +71,12 @@ typedef struct {
     uuid_t created_by;
     int64_t updated_at_us;
     int64_t completed_at_us; /* when it was done or cancelled; INSTANT_NONE while it is open */
-    int64_t closed_rev;      /* the rev of the event that did so; 0 while it is open */
+    int64_t closed_rev; /* the rev of the event that did so; 0 while it is open */
     int64_t deleted_at_us;
 } task_t;
 
-/* The fields that an event's `set` and `was` can name, in the order of the encoding. `rev` and `updated_at` are not
- * among them: they follow from the event. */
+/* The fields that an event's `set` and `was` can name, in the order of the encoding. `rev` and
+ * `updated_at` are not among them: they follow from the event. */
 typedef enum {
     TASK_ID,
     TASK_LIST,
@@ -99,15 +113,16 @@ const char *task_field_name(task_field_t field);
 /* The fields in which the two differ. */
 task_fields_t task_diff(const task_t *before, const task_t *after);
 
-/* Appends the whole task as a msgpack map: id, list, rev, then as in API order, updated_at before completed_at. Absent
- * values are nil, so that the map always has the same keys. */
+/* Appends the whole task as a msgpack map: id, list, rev, then as in API order, updated_at before
+ * completed_at. Absent values are nil, so that the map always has the same keys. */
 void task_encode(const task_t *task, buf_t *out);
 
 /* Appends a map of the given fields only. */
 void task_encode_fields(const task_t *task, task_fields_t fields, buf_t *out);
 
-/* Reads an encoded task; unknown keys are skipped, absent ones keep their zero. Text borrows from `bytes`; tags are in
- * the arena. False if it is no task: id or list missing, a wrong type, a limit exceeded. */
+/* Reads an encoded task; unknown keys are skipped, absent ones keep their zero. Text borrows from
+ * `bytes`; tags are in the arena. False if it is no task: id or list missing, a wrong type, a limit
+ * exceeded. */
 bool task_decode(slice_t bytes, arena_t *arena, task_t *out);
 
 /* Copies everything that the task borrows into the arena. */

@@ -28,16 +28,19 @@ static inline bool uuid_is_nil(const uuid_t *id)
     return memcmp(id->bytes, zero, UUID_BYTES) == 0;
 }
 
-/* Reads 8-4-4-4-12 hexadecimal digits of either case. False, and `out` nil, for anything else and for the nil id. */
+/* Reads 8-4-4-4-12 hexadecimal digits of either case. False, and `out` nil, for anything else and
+ * for the nil id. */
 bool uuid_parse(slice_t text, uuid_t *out);
 
 /* Writes the 36 characters in lower case, without a NUL. */
 void uuid_format(const uuid_t *id, char out[UUID_TEXT_CHARS]);
 
-/* A version 7 id: the given instant in milliseconds, the rest random. Units: microseconds since 1970. */
+/* A version 7 id: the given instant in milliseconds, the rest random. Units: microseconds since
+ * 1970. */
 uuid_t uuid_v7(int64_t now_us);
 
-/* A version 5 style id, the same for the same name in the same space: BLAKE2b in place of SHA-1, so version 8. */
+/* A version 5 style id, the same for the same name in the same space: BLAKE2b in place of SHA-1, so
+ * version 8. */
 uuid_t uuid_derive(const uuid_t *space, slice_t name);
 
 /* A well-spread hash of the id that stays the same for ever: shards are made of it. */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Time zones: cctz behind a few C functions, over the system's tzdata (TZDIR, else /usr/share/zoneinfo). Zones are
- * loaded once and kept. A zone that is not known, which one that was stored may become when tzdata changes, counts as
- * UTC. Instants stay between INSTANT_MIN and INSTANT_MAX, dates in years 1 to 9999.
- * Thread: any.
- * Blocks: for the reading of a file when a zone is named for the first time, or is not known. */
+/* Time zones: cctz behind a few C functions, over the system's tzdata (TZDIR, else
+ * /usr/share/zoneinfo). Zones are loaded once and kept. A zone that is not known, which one that
+ * was stored may become when tzdata changes, counts as UTC. Instants stay between INSTANT_MIN and
+ * INSTANT_MAX, dates in years 1 to 9999. Thread: any. Blocks: for the reading of a file when a zone
+ * is named for the first time, or is not known. */
 #ifndef TASKWIRE_ZONE_H
 #define TASKWIRE_ZONE_H
 
@@ -13,13 +13,14 @@
 extern "C" {
 #endif
 
-/* Whether this is the name of an IANA zone that the system knows: no path, no "localtime", no POSIX rule. */
+/* Whether this is the name of an IANA zone that the system knows: no path, no "localtime", no POSIX
+ * rule. */
 bool zone_is_known(slice_t name);
 
 /* What a clock change did to a local time. */
 typedef enum {
     ZONE_PLAIN,
-    ZONE_GAP,     /* no clock showed it: the offset before the gap was taken */
+    ZONE_GAP, /* no clock showed it: the offset before the gap was taken */
     ZONE_OVERLAP, /* clocks showed it twice: the first instant was taken */
 } zone_fit_t;
 

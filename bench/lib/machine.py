@@ -56,24 +56,29 @@ def memory_of(pid):
     return found["VmRSS"], found["RssAnon"]
 
 
+def postgres_use(postmaster):
+    """What all of PostgreSQL has used so far, and each live backend by its pid. A process that ends moves from its own
+    line into the postmaster's, so the two must be read while none does."""
+    for _ in range(10):
+        before = stat_of(postmaster)
+        backends = {}
+        for pid in pids():
+            stat = stat_of(pid)
+            if stat is not None and stat[0] == postmaster:
+                backends[pid] = run_us(f"/proc/{pid}") or stat[1]
+        after = stat_of(postmaster)
+        if after[2] == before[2]:
+            break
+    return after[1] + after[2] + sum(backends.values()), backends
+
+
 class Sample:
     """CPU used so far by taskwire and its threads, by PostgreSQL and its live backends, and by the machine."""
 
     def __init__(self, server, postmaster):
         self.at = time.monotonic()
         self.threads = threads_of(server) if server else {}
-        self.backends = {}
-        self.postgres = 0
-        for pid in pids():
-            stat = stat_of(pid)
-            if stat is None:
-                continue
-            if pid == postmaster:
-                self.postgres += stat[1] + stat[2]
-            elif stat[0] == postmaster:
-                used_us = run_us(f"/proc/{pid}") or stat[1]
-                self.postgres += used_us
-                self.backends[pid] = used_us
+        self.postgres, self.backends = postgres_use(postmaster)
         with open("/proc/stat") as file:
             self.machine = [int(value) * TICK_US for value in file.readline().split()[1:9]]
 
@@ -91,9 +96,10 @@ class Use:
         for pid, us in after.backends.items():
             name = backend_names.get(pid, "others")
             self.backends[name] = self.backends.get(name, 0) + us - before.backends.get(pid, 0)
-        user, nice, system, _idle, _iowait, _irq, _softirq, steal = (b - a for a, b in zip(before.machine, after.machine))
-        self.others = max(0, user + nice + system - self.server - self.postgres - self.load)
-        self.steal = steal
+        # user, nice, system, idle, iowait, irq, softirq, steal
+        spent = [b - a for a, b in zip(before.machine, after.machine)]
+        self.others = max(0, sum(spent[:3]) - self.server - self.postgres - self.load)
+        self.steal = spent[7]
 
     def is_disturbed(self):
         """Whether others took what this measure could have used."""

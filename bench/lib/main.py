@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Called by bench/run, which has built everything."""
 import argparse
+import http.client
 import json
 import os
+import signal
+import subprocess
 import sys
 import time
 
@@ -43,10 +46,19 @@ def note(words):
 def warn(result):
     before = result["machine"]["busy_before"]
     if before > 0.1:
-        result["warnings"].append(f"the machine was busy before the start ({before:.0%} of its CPUs); take ratios, not rates")
+        result["warnings"].append(f"the machine was busy before the start ({before:.0%} of its CPUs);"
+                                  " take ratios, not rates")
     disturbed = [row["title"] for row in result["rows"] if report.is_disturbed(row)]
     if disturbed:
         result["warnings"].append("others, or the host, took over 10 % of the CPUs in what is marked (!)")
+
+
+def header(world, options):
+    version = subprocess.run([world.program, "version"], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+    return {"at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "version": version,
+            "postgres": world.sql("SHOW server_version", "postgres")[0][0], "cluster": w.CLUSTER,
+            "machine": machine.describe(world.directory), "data": f"{w.N_TASKS:,} tasks in {w.N_LISTS} lists of an owner each",
+            "seconds": options.seconds, "repeat": options.repeat, "warnings": [], "rows": []}
 
 
 def main():
@@ -54,11 +66,7 @@ def main():
     start = time.monotonic()
     with w.World(options.build, options.dir) as world:
         note("making data")
-        result = {"at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "machine": machine.describe(world.directory),
-                  "version": os.popen(f"'{world.program}' version").read().strip(), "cluster": w.CLUSTER,
-                  "postgres": world.sql("SHOW server_version", "postgres")[0][0],
-                  "data": f"{w.N_TASKS:,} tasks in {w.N_LISTS} lists of an owner each", "seconds": options.seconds,
-                  "warnings": [], "rows": []}
+        result = header(world, options)
         world.server.start()
         world.seed()
         measures = Measures(world, options.seconds, options.repeat, options.quick, note)
@@ -76,9 +84,15 @@ def main():
     print(f"took {result['took_s']:.0f} s; everything is in {options.out}")
 
 
+def on_signal(_number, _frame):
+    raise KeyboardInterrupt
+
+
+signal.signal(signal.SIGTERM, on_signal)
+signal.signal(signal.SIGHUP, on_signal)
 try:
     main()
-except w.Failed as failure:
+except (w.Failed, http.client.HTTPException, OSError) as failure:
     sys.exit(f"bench/run: {failure}")
 except KeyboardInterrupt:
     sys.exit(130)

@@ -56,8 +56,8 @@ class Measures:
         return run
 
     def http(self, method, connections, tasks, seconds=None, rate=None, author=None):
-        options = ["--method", method, "--connections", connections, "--targets", self.world.http_targets(tasks, author),
-                   "--seconds", seconds or self.seconds]
+        options = ["--method", method, "--connections", connections, "--seconds", seconds or self.seconds,
+                   "--targets", self.world.http_targets(tasks, author)]
         if rate:
             options += ["--rate", rate]
         run = self.watch(self.load("load_http", *options), lambda found: found["answers"])
@@ -84,8 +84,8 @@ class Measures:
                 self.note(f"{title}: {name}, run {i + 1} of {self.repeat}")
                 self.world.checkpoint()
                 runs[name].append(step())
-        row = {"title": title, "unit": "/s", "target_ratio": target, **{name: summary(found) for name, found in runs.items()}}
-        row["ratios"] = {}
+        row = {"title": title, "unit": "/s", "target_ratio": target, "ratios": {}}
+        row.update((name, summary(found)) for name, found in runs.items())
         for name in peers:
             ratios = [a["rate"] / b["rate"] for a, b in zip(runs["taskwire"], runs[name])]
             row["ratios"][name] = {"median": round(median(ratios), 3), "spread": round(spread(ratios), 3)}
@@ -106,7 +106,8 @@ class Measures:
         """Authors are the owners of the 16 lists; then one of them writes in all lists."""
         return [self.patch_beside("PATCH, 32 connections", 32, ALL_TASKS, 1.5, True),
                 self.patch_beside("PATCH, 256 connections", 256, ALL_TASKS, 1.5, not self.is_quick),
-                self.beside("PATCH by one author in 16 lists, 32 connections", lambda: self.patch(32, ALL_TASKS, author=0), {}, None)]
+                self.beside("PATCH by one author in 16 lists, 32 connections",
+                            lambda: self.patch(32, ALL_TASKS, author=0), {}, None)]
 
     def measure_one_list(self):
         return [self.patch_beside("PATCH in one list, 32 connections", 32, ONE_LIST, None, not self.is_quick)]
@@ -141,8 +142,8 @@ class Measures:
 
     def commits(self, since):
         """When the transaction of each event was committed, by PostgreSQL's own record."""
-        rows = self.world.sql("SELECT stream, rev, (extract(epoch FROM pg_xact_commit_timestamp(xmin)) * 1000000)::bigint"
-                              f" FROM event WHERE id > {since}")
+        instant = "(extract(epoch FROM pg_xact_commit_timestamp(xmin)) * 1000000)::bigint"
+        rows = self.world.sql(f"SELECT stream, rev, {instant} FROM event WHERE id > {since}")
         return {(stream, int(rev)): int(at) for stream, rev, at in rows}
 
     def latency_run(self, rate):
@@ -174,19 +175,21 @@ class Measures:
             self.note(f"{title}: run {i + 1} of {self.repeat}")
             self.world.checkpoint()
             runs.append(self.latency_run(rate))
-        def over(key, share):
-            return {"median": median([run[key][share] for run in runs]), "spread": round(spread([run[key][share] for run in runs]), 3)}
-        figures = {f"{name} {share}": over(key, share)
-                   for name, key in (("commit to frame", "commit_to_frame_us"), ("request due to frame", "request_to_frame_us"),
-                                     ("request due to answer", "latency_us"))
-                   for share in ("p50", "p99")}
+        keys = {"commit to frame": "commit_to_frame_us", "request due to frame": "request_to_frame_us",
+                "request due to answer": "latency_us"}
+        figures = {}
+        for name, key in keys.items():
+            for share in ("p50", "p99"):
+                values = [run[key][share] for run in runs]
+                figures[f"{name} {share}"] = {"median": median(values), "spread": round(spread(values), 3)}
         return [{"title": title, "unit": "us", "figures": figures, "runs": runs}]
 
     # --- fan-out ---
 
     def fan_out_run(self, *options):
-        command = self.load("load_ws", "--token", self.world.tokens[0], "--streams", self.world.streams([0]), "--connections",
-                            FOLLOWERS, "--targets", self.world.ws_targets(ONE_LIST), "--seconds", self.seconds, *options)
+        command = self.load("load_ws", "--token", self.world.tokens[0], "--streams", self.world.streams([0]),
+                            "--connections", FOLLOWERS, "--targets", self.world.ws_targets(ONE_LIST),
+                            "--seconds", self.seconds, *options)
         run = self.watch(command, lambda found: found["deliveries"])
         if run["gaps"] + run["refused"] + run["gone"] + run["odd"] > 0 or run["everywhere"] != run["writes"]:
             raise w.Failed(f"not every frame came once and in order to every follower: {run}")
@@ -235,7 +238,8 @@ class Measures:
         self.note("start")
         taken = [self.world.restart_server() for _ in range(2 * self.repeat - 1)]
         titles = ["start to listening", "start to the first answered GET"]
-        return [{"title": title, "unit": "ms", "taskwire": summary([{"ms": round(times[i] * 1000, 1)} for times in taken], "ms")}
+        return [{"title": title, "unit": "ms",
+                 "taskwire": summary([{"ms": round(times[i] * 1000, 1)} for times in taken], "ms")}
                 for i, title in enumerate(titles)]
 
 

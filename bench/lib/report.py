@@ -16,13 +16,14 @@ def figure(summary, unit):
 
 
 def verdict(row):
+    def said(words, is_reached):
+        return f"{words}: {'reached' if is_reached else 'MISSED'}"
     if row.get("target_ratio"):
-        is_reached = row["ratios"]["pgbench"]["median"] >= row["target_ratio"]
-        return f"≥ {row['target_ratio']} × pgbench: {'reached' if is_reached else 'MISSED'}"
+        return said(f"≥ {row['target_ratio']} × pgbench", row["ratios"]["pgbench"]["median"] >= row["target_ratio"])
     if row.get("target"):
-        return f"≥ {row['target']:,}/s: {'reached' if row['taskwire']['median'] >= row['target'] else 'MISSED'}"
+        return said(f"≥ {row['target']:,}/s", row["taskwire"]["median"] >= row["target"])
     if row.get("target_most"):
-        return f"≤ {row['target_most']} {row['unit']}: {'reached' if row['taskwire']['median'] <= row['target_most'] else 'MISSED'}"
+        return said(f"≤ {row['target_most']} {row['unit']}", row["taskwire"]["median"] <= row["target_most"])
     return ""
 
 
@@ -43,20 +44,27 @@ def print_table(header, lines):
     print()
 
 
+def figure_lines(row, mark):
+    what = row["title"].partition(",")[2].strip()
+    return [[f"{what}: {words}{mark}", figure(summary, row["unit"]), "", "", "", "", ""]
+            for words, summary in row["figures"].items()]
+
+
+def rate_line(row, mark):
+    cells = [row["title"] + mark, figure(row["taskwire"], row["unit"])]
+    for name in ("pgbench", "pipelined"):
+        has = name in row.get("ratios", {})
+        cells += [figure(row[name], row["unit"]), f"{row['ratios'][name]['median']:.2f}"] if has else ["", ""]
+    return [*cells, verdict(row)]
+
+
 def rates(rows):
     lines = []
     for row in rows:
         mark = " (!)" if is_disturbed(row) else ""
-        if "figures" in row:
-            for words, summary in row["figures"].items():
-                lines.append([f"{row['title'].partition(',')[2].strip()}: {words}{mark}", figure(summary, row["unit"]), "", "", "", "", ""])
-            continue
-        cells = [row["title"] + mark, figure(row["taskwire"], row["unit"])]
-        for name in ("pgbench", "pipelined"):
-            has = name in row.get("ratios", {})
-            cells += [figure(row[name], row["unit"]), f"{row['ratios'][name]['median']:.2f}"] if has else ["", ""]
-        lines.append([*cells, verdict(row)])
-    print_table(["measure (median ± half the spread)", "taskwire", "pgbench", "ratio", "pgbench, pipelined", "ratio", "to reach"], lines)
+        lines += figure_lines(row, mark) if "figures" in row else [rate_line(row, mark)]
+    print_table(["measure (median ± half the spread)", "taskwire", "pgbench", "ratio", "pgbench, pipelined", "ratio", "to reach"],
+                lines)
 
 
 def middle(runs):
@@ -71,33 +79,36 @@ def cpu_cells(cpu):
 
 
 def largest(found, n):
-    return ", ".join(f"{name} {us:.1f}" for name, us in sorted(found.items(), key=lambda item: -item[1])[:n] if us >= 0.05)
+    ordered = sorted(found.items(), key=lambda item: -item[1])
+    return ", ".join(f"{name} {us:.1f}" for name, us in ordered[:n] if us >= 0.05)
+
+
+def with_runs(rows, key):
+    """Each row and peer that has such figures: the row, the name in the first column, the run to show."""
+    for row in rows:
+        for name in ("taskwire", "pgbench", "pipelined"):
+            runs = row.get(name, {}).get("runs") or (row.get("runs") if name == "taskwire" else None)
+            if runs and key in runs[0]:
+                yield name, row["title"] if name == "taskwire" else f"    {name}", middle(runs)
 
 
 def cpu(rows):
     lines = []
-    for row in rows:
-        for name in ("taskwire", "pgbench", "pipelined"):
-            runs = row.get(name, {}).get("runs") or (row.get("runs") if name == "taskwire" else None)
-            if not runs or "cpu_us" not in runs[0]:
-                continue
-            used = middle(runs)["cpu_us"]
-            inside = largest({**used["threads"], **{f"pg:{key}": us for key, us in used["backends"].items()}}, 7) if name == "taskwire" else ""
-            lines.append([row["title"] if name == "taskwire" else f"    {name}", *cpu_cells(used), inside])
+    for name, title, run in with_runs(rows, "cpu_us"):
+        used = run["cpu_us"]
+        backends = {f"pg:{key}": us for key, us in used["backends"].items()}
+        inside = largest({**used["threads"], **backends}, 7) if name == "taskwire" else ""
+        lines.append([title, *cpu_cells(used), inside])
     if lines:
         print_table(["CPU, µs an operation", "taskwire", "PostgreSQL", "load", "CPUs busy", "threads and backends"], lines)
 
 
 def latencies(rows):
     lines = []
-    for row in rows:
-        for name in ("taskwire", "pgbench", "pipelined"):
-            runs = row.get(name, {}).get("runs") or (row.get("runs") if name == "taskwire" else None)
-            if not runs or "latency_us" not in runs[0]:
-                continue
-            found = middle(runs)["latency_us"]
-            lines.append([row["title"] if name == "taskwire" else f"    {name}"] +
-                         [f"{found[key] / 1000:.2f}" if key in found else "" for key in ("mean", "p50", "p90", "p99", "max")])
+    for _, title, run in with_runs(rows, "latency_us"):
+        found = run["latency_us"]
+        keys = ("mean", "p50", "p90", "p99", "max")
+        lines.append([title, *(f"{found[key] / 1000:.2f}" if key in found else "" for key in keys)])
     if lines:
         print_table(["latency, ms", "mean", "p50", "p90", "p99", "max"], lines)
 
@@ -107,8 +118,15 @@ def backlogs(rows):
         runs = [run for run in row.get("taskwire", {}).get("runs", []) if "backlog" in run]
         if runs:
             run = middle(runs)
-            print(f"{row['title']}: {run['backlog']:,} of {run['answers']:,} events were not audited yet at the end;"
-                  f" that took {run['settle_s']:.1f} s more")
+            print(f"{row['title']}: {run['backlog']:,} of {run['answers']:,} events were not audited yet at the end"
+                  f" ({run['settle_s']:.1f} s until all were)")
+
+
+def resets(rows):
+    for row in rows:
+        n = sum(run.get("resets", 0) for run in all_runs(row))
+        if n > 0:
+            print(f"{row['title']}: {n:,} times a follower was too slow and had to resume")
 
 
 def show(result):
@@ -123,3 +141,4 @@ def show(result):
     latencies(result["rows"])
     cpu(result["rows"])
     backlogs(result["rows"])
+    resets(result["rows"])

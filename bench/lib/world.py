@@ -8,6 +8,7 @@ import re
 import resource
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -106,8 +107,13 @@ class Server:
     @property
     def pid(self):
         if self.process.poll() is not None:
-            raise Failed(f"taskwire ended with {self.process.returncode}; see {self.directory}/taskwire.log")
+            raise Failed(f"taskwire ended with {self.process.returncode}")
         return self.process.pid
+
+    def show_log(self):
+        """Its last words, before the directory goes."""
+        with open(os.path.join(self.directory, "taskwire.log")) as log:
+            sys.stderr.write("".join(log.readlines()[-10:]))
 
     def actors(self):
         """What the actors say of themselves, by name."""
@@ -166,9 +172,11 @@ class World:
             raise
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, kind=None, *_):
         if self.server is not None:
             self.server.stop()
+            if kind is not None and kind is not KeyboardInterrupt:
+                self.server.show_log()
         shell('pg_remove "$1"', self.pg)
         shutil.rmtree(self.directory, ignore_errors=True)
 

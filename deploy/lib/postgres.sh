@@ -20,6 +20,7 @@ pg_bin()
         echo "$TW_PG_BIN"
         return
     fi
+    # shellcheck disable=SC2012 # the names are Debian's
     found=$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -t/ -k5 -n | tail -n 1) || true
     [ -n "$found" ] || found=$(dirname "$(command -v pg_ctl)" 2>/dev/null) || true
     if [ ! -x "$found/pg_ctl" ]; then

@@ -72,10 +72,10 @@ export class Cluster {
     return postgres('pg_url "$@"', this.dir, database);
   }
 
-  // Rows of a query as arrays of text; run as superuser.
-  async query(sql, database = 'taskwire') {
+  // Rows of a query as arrays of text; run as superuser, or by another login.
+  async query(sql, database = 'taskwire', by = 'postgres') {
     const text = await postgres('pg_as "$(pg_bin)/psql" -X -q -At -F $\'\\x1f\' -v ON_ERROR_STOP=1 -d "$1" -c "$2"',
-      await this.url(database), sql);
+      (await this.url(database)).replace('//postgres@', `//${by}@`), sql);
     return text === '' ? [] : text.split('\n').map((line) => line.split('\x1f'));
   }
 

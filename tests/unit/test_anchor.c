@@ -200,12 +200,33 @@ static void the_anchors_of_one_stream_can_be_read_alone(void **state)
     (void)state;
     write_three();
     anchor_head_t two = head_of(2, 0);
-    anchors_t *anchors = anchors_read(path_of("anchors"), &two.stream, error, sizeof error);
+    const anchors_want_t want = {.only = &two.stream};
+    anchors_t *anchors = anchors_read(path_of("anchors"), &want, error, sizeof error);
     assert_non_null(anchors);
     assert_int_equal(anchors->n_blocks, 3);
     assert_int_equal(anchors->n_heads, 2);
     assert_true(anchors->heads[0].rev == 1 && anchors->heads[1].rev == 7);
     anchors_destroy(&anchors);
+}
+
+static bool count_down(void *arg)
+{
+    int *left = arg;
+    return --*left >= 0;
+}
+
+static void a_reading_can_be_given_up(void **state)
+{
+    (void)state;
+    write_three();
+    int left = 3;
+    const anchors_want_t want = {.go_on = count_down, .arg = &left};
+    anchors_t *anchors = anchors_read(path_of("anchors"), &want, error, sizeof error);
+    assert_non_null(anchors);
+    anchors_destroy(&anchors);
+    left = 2;
+    assert_null(anchors_read(path_of("anchors"), &want, error, sizeof error));
+    assert_non_null(strstr(error, "given up"));
 }
 
 static void the_text_is_that_of_the_format(void **state)
@@ -578,7 +599,7 @@ static void a_directory_that_cannot_be_used_is_named(void **state)
     assert_null(anchor_open("/nonexistent/here", error, sizeof error));
     assert_non_null(strstr(error, "/nonexistent/here"));
     assert_null(anchors_read(path_of("anchors"), NULL, error, sizeof error));
-    assert_non_null(strstr(error, "anchors: "));
+    assert_non_null(strstr(error, "No such file"));
     assert_null(anchors_read(dir, NULL, error, sizeof error));
     anchor_t *anchor = open_here();
     assert_int_equal(mkdir(path_of("anchors"), 0700), 0);
@@ -604,6 +625,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         HERE(what_was_anchored_can_be_read),
         HERE(the_anchors_of_one_stream_can_be_read_alone),
+        HERE(a_reading_can_be_given_up),
         HERE(the_text_is_that_of_the_format),
         HERE(the_secret_key_is_for_its_owner_only),
         HERE(a_later_start_goes_on_with_the_same_key),

@@ -296,6 +296,23 @@ static void a_lookup_that_began_before_is_not_believed_afterwards(void **unused)
     assert_int_equal(ask(secret).err, ERR_UNAUTHENTICATED);
 }
 
+static void a_lookup_that_began_before_is_not_kept(void **unused)
+{
+    (void)unused;
+    access_t access = {.account = stored_account, .token = stored_token};
+    asker_t before = {0};
+    for (int rows = 1; rows >= 0; rows--) {
+        n_rows = rows;
+        auth_identify(gateway.auth, slice_str(secret), on_answer, &before);
+        auth_forget(gateway.auth, &access);
+        answer_one(PG_OK);
+        n_rows = 1 - rows; /* what it is by now */
+        assert_int_equal(ask_database(secret, PG_OK).err, rows ? ERR_UNAUTHENTICATED : ERR_OK);
+        auth_forget_all(gateway.auth);
+    }
+    assert_int_equal(before.n_answers, 2);
+}
+
 static void a_flood_of_wrong_secrets_pushes_out_no_right_one(void **unused)
 {
     (void)unused;
@@ -351,6 +368,7 @@ int main(void)
         TEST(a_deleted_token_is_looked_up_again_at_once),
         TEST(only_what_is_meant_is_forgotten),
         TEST(a_lookup_that_began_before_is_not_believed_afterwards),
+        TEST(a_lookup_that_began_before_is_not_kept),
         TEST(a_flood_of_wrong_secrets_pushes_out_no_right_one),
         TEST(old_entries_are_dropped_by_the_tick),
         TEST(secrets_differ_and_have_their_form),

@@ -113,7 +113,9 @@ static void on_event(client_t *self, const message_in_t *in, int stream)
     assert_int_equal(place->state, FOLLOW_ON);
     assert_int_equal(rev, place->rev + 1);
     assert_true(slice_eq(text_of(in, "epoch"), slice_of(place->epoch, EPOCH_CHARS)));
-    assert_visible(self, stream, rev);
+    /* What it has not read yet may be of a history in which that rev was something else. */
+    if (memcmp(place->epoch, w.epoch, EPOCH_CHARS) == 0)
+        assert_visible(self, stream, rev);
     place->rev = rev;
     tally.n_events++;
 }

@@ -65,6 +65,11 @@ bool pg_is_ready(const pg_t *self)
     return !self->is_away && !self->is_full;
 }
 
+bool pg_is_connected(const pg_t *self)
+{
+    return !self->is_away && !self->is_full;
+}
+
 int pg_in_flight(const pg_t *self)
 {
     return self->is_full ? PG_MAX_IN_FLIGHT : self->n_queries;

@@ -199,6 +199,29 @@ static void no_more_are_under_way_than_there_are_places(void **unused)
     assert_int_equal(handle, 0);
 }
 
+static void a_place_is_taken_until_its_result_is_here(void **unused)
+{
+    (void)unused;
+    arena_t *arena = arena_new();
+    command_t *commands = arena_alloc(arena, SUBMIT_MAX_UNDER_WAY * sizeof *commands);
+    asker_t asker = {0};
+    uint64_t handle;
+    uint32_t n = 0;
+    while (n < SUBMIT_MAX_UNDER_WAY) {
+        assert_int_equal(submit(&asker, &handle), ERR_OK);
+        submits_flush(submits);
+        n += receive(commands + n, 1, arena);
+    }
+    assert_int_equal(submit(&asker, &handle), ERR_OVERLOADED);
+    submit_forget(submits, commands[0].tag); /* it is under way all the same */
+    assert_int_equal(submit(&asker, &handle), ERR_OVERLOADED);
+    answer(&commands[0], ERR_OK);
+    assert_int_equal(submit(&asker, &handle), ERR_OK);
+    assert_int_equal(submit(&asker, &handle), ERR_OVERLOADED);
+    assert_int_equal(submits_under_way(submits), SUBMIT_MAX_UNDER_WAY);
+    arena_destroy(&arena);
+}
+
 static void without_a_writer_nothing_can_be_done(void **unused)
 {
     (void)unused;
@@ -224,6 +247,7 @@ int main(void)
         TEST(a_result_that_comes_twice_finds_nobody),
         TEST(a_full_inbox_refuses_at_once),
         TEST(no_more_are_under_way_than_there_are_places),
+        TEST(a_place_is_taken_until_its_result_is_here),
         TEST(without_a_writer_nothing_can_be_done),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The rows of the reminder actor under replays, old batches and what was set too late. */
+#include "tests/db/database.h"
+
+#include <stdio.h>
+
+#include "actors/migrate.h"
+#include "actors/reminder_rows.h"
+
+#define NOW_US INT64_C(1800000000000000)
+#define HOUR_US (3600 * US_PER_S)
+
+typedef enum { PENDING, FIRED, ENDED } row_state_t;
+
+static const network_t lone_network; /* of nobody */
+static database_t database;
+static pg_t *pg;
+static unsigned n_tasks;
+
+static int begin(void **unused)
+{
+    char error[400];
+    (void)unused;
+    database_create(&database, "reminder");
+    assert_int_equal(migrate_run(database.url, error, sizeof error), MIGRATE_OK);
+    pg = connect_to(database.url, "-c enable_seqscan=off -c jit=off");
+    return 0;
+}
+
+static int end(void **unused)
+{
+    (void)unused;
+    pg_destroy(&pg);
+    database_drop(&database);
+    return 0;
+}
+
+/* --- tasks and events --- */
+
+static void name_reminder(reminder_t *reminder, int64_t at_us)
+{
+    *reminder = (reminder_t){.at_us = at_us, .whom = FOR_ALL};
+    reminder->id.bytes[0] = 3;
+}
+
+/* A task that no other test has, with a reminder at that instant. */
+static task_t a_task(int64_t at_us)
+{
+    task_t task = {.title = slice_str("T"),
+                   .position = slice_str("a0"),
+                   .due_at_us = INSTANT_NONE,
+                   .completed_at_us = INSTANT_NONE,
+                   .deleted_at_us = INSTANT_NONE};
+    task.id.bytes[0] = 1;
+    task.id.bytes[15] = (uint8_t)++n_tasks;
+    task.list.bytes[0] = 2;
+    task.n_reminders = 1;
+    name_reminder(&task.reminders[0], at_us);
+    return task;
+}
+
+/* Adds an event of that id about the task to the batch. */
+static void put(batch_t *batch, int64_t id, event_t event, const task_t *task)
+{
+    buf_t set = {0}, after = {0}, body = {0};
+    task_encode_fields(task, TASK_FIELDS_ALL, &set);
+    task_encode(task, &after);
+    event.stream = task->list;
+    event.rev = id;
+    event.task = event.command = event.by = task->id;
+    event.set = event.was = buf_slice(&set);
+    event.after = buf_slice(&after);
+    memcpy(event.epoch, "0123456789abcdef", EPOCH_CHARS);
+    event_encode(&event, &body);
+    uint8_t digest[DIGEST_BYTES] = {0};
+    log_event_t row = {.id = id,
+                       .stream = event.stream,
+                       .rev = id,
+                       .type = event.type,
+                       .stored_type = (int16_t)event.type,
+                       .task = event.task,
+                       .command = event.command,
+                       .by = event.by,
+                       .at_us = event.at_us,
+                       .digest = slice_of(digest, sizeof digest),
+                       .body = buf_slice(&body)};
+    memcpy(row.epoch, event.epoch, EPOCH_CHARS);
+    events_begin(batch, 1);
+    events_put(batch, &row);
+    buf_fini(&set);
+    buf_fini(&after);
+    buf_fini(&body);
+}
+
+/* The task as it is since that event, which happened at `at_us`. */
+static void put_task(batch_t *batch, int64_t id, int64_t at_us, const task_t *task)
+{
+    put(batch, id, (event_t){.type = EVENT_TASK_UPDATED, .at_us = at_us}, task);
+}
+
+/* That the task's reminder fired, said by that event. */
+static void put_fired(batch_t *batch, int64_t id, const task_t *task)
+{
+    const reminder_t *reminder = &task->reminders[0];
+    buf_t fired = {0};
+    mp_put_map(&fired, 3);
+    mp_put_cstr(&fired, "id");
+    mp_put_uuid(&fired, &reminder->id);
+    mp_put_cstr(&fired, "at");
+    mp_put_instant(&fired, reminder->at_us);
+    mp_put_cstr(&fired, "for");
+    mp_put_cstr(&fired, "all");
+    event_t event = {
+        .type = EVENT_REMINDER_DUE, .at_us = reminder->at_us, .reminder = buf_slice(&fired)};
+    put(batch, id, event, task);
+    buf_fini(&fired);
+}
+
+/* Stores what is in the batch, which is empty afterwards. */
+static void store(batch_t *batch)
+{
+    message_t message;
+    mp_reader_t content;
+    uint64_t seq;
+    uint32_t n_events;
+    intray_t *intray = intray_new(&lone_network, ADDRESS_REMINDER);
+    batch_finish(batch, &message);
+    assert_int_equal(message_kind(message_bytes(&message), &content), MESSAGE_EVENTS);
+    assert_true(events_open(&content, &seq, &n_events));
+    assert_int_equal(reminder_rows_store(pg, intray, &content, n_events), ERR_OK);
+    intray_destroy(&intray);
+    message_fini(&message);
+}
+
+static void store_task(int64_t id, int64_t at_us, const task_t *task)
+{
+    batch_t batch = {0};
+    put_task(&batch, id, at_us, task);
+    store(&batch);
+}
+
+/* --- rows --- */
+
+typedef struct {
+    row_state_t state;
+    int64_t fire_at_us;
+    int64_t event_id;
+} row_t;
+
+static void on_row(void *arg, pg_fate_t fate, const pg_result_t *result)
+{
+    row_t *row = arg;
+    assert_int_equal(fate, PG_OK);
+    assert_int_equal(pg_rows(result), 1);
+    *row =
+        (row_t){(row_state_t)pg_int(result, 0, 0), pg_instant(result, 0, 1), pg_int(result, 0, 2)};
+}
+
+static void assert_row(const task_t *task, row_state_t state, int64_t fire_at_us, int64_t event_id)
+{
+    static const pg_stmt_t select_row = {
+        "SELECT state, fire_at, event_id FROM reminder WHERE task = $1::uuid"};
+    row_t row;
+    pg_params_t params = {0};
+    pg_put_uuid(&params, &task->id);
+    assert_int_equal(pg_run(pg, &select_row, &params, on_row, &row, LONG_US), PG_OK);
+    pg_params_fini(&params);
+    assert_int_equal(row.state, state);
+    assert_true(row.fire_at_us == fire_at_us);
+    assert_true(row.event_id == event_id);
+}
+
+/* --- the tests --- */
+
+static void a_newer_event_moves_a_reminder(void **state)
+{
+    (void)state;
+    task_t task = a_task(NOW_US + HOUR_US);
+    store_task(10, NOW_US, &task);
+    assert_row(&task, PENDING, NOW_US + HOUR_US, 10);
+    name_reminder(&task.reminders[0], NOW_US + 2 * HOUR_US);
+    store_task(20, NOW_US + 1, &task);
+    assert_row(&task, PENDING, NOW_US + 2 * HOUR_US, 20);
+}
+
+static void an_older_event_that_comes_late_changes_nothing(void **state)
+{
+    (void)state;
+    task_t older = a_task(NOW_US + HOUR_US);
+    task_t newer = older;
+    name_reminder(&newer.reminders[0], NOW_US + 2 * HOUR_US);
+    store_task(20, NOW_US + 1, &newer);
+    store_task(10, NOW_US, &older);
+    assert_row(&newer, PENDING, NOW_US + 2 * HOUR_US, 20);
+    older.n_reminders = 0; /* then it would have ended it */
+    store_task(15, NOW_US, &older);
+    assert_row(&newer, PENDING, NOW_US + 2 * HOUR_US, 20);
+}
+
+static void a_reminder_that_the_task_no_longer_has_is_ended(void **state)
+{
+    (void)state;
+    task_t task = a_task(NOW_US + HOUR_US);
+    store_task(10, NOW_US, &task);
+    task_t without = task;
+    without.n_reminders = 0;
+    store_task(20, NOW_US + 1, &without);
+    assert_row(&task, ENDED, NOW_US + HOUR_US, 20);
+}
+
+static void an_instant_that_is_past_when_it_is_set_never_fires(void **state)
+{
+    (void)state;
+    task_t task = a_task(NOW_US - HOUR_US);
+    store_task(10, NOW_US, &task);
+    assert_row(&task, ENDED, NOW_US - HOUR_US, 10);
+    /* Nor when it is named again, or in the same batch as what set it. */
+    batch_t batch = {0};
+    put_task(&batch, 20, NOW_US + 1, &task);
+    put_task(&batch, 30, NOW_US + 2, &task);
+    store(&batch);
+    assert_row(&task, ENDED, NOW_US - HOUR_US, 30);
+}
+
+static void a_reminder_that_waits_goes_on_waiting_however_late_it_is_named_again(void **state)
+{
+    (void)state;
+    task_t task = a_task(NOW_US + HOUR_US);
+    store_task(10, NOW_US, &task);
+    store_task(20, NOW_US + 2 * HOUR_US, &task);
+    assert_row(&task, PENDING, NOW_US + HOUR_US, 20);
+}
+
+static void a_reminder_that_fired_does_not_fire_again_for_the_same_instant(void **state)
+{
+    (void)state;
+    task_t task = a_task(NOW_US + HOUR_US);
+    batch_t batch = {0};
+    put_task(&batch, 10, NOW_US, &task);
+    put_fired(&batch, 20, &task);
+    store(&batch);
+    assert_row(&task, FIRED, NOW_US + HOUR_US, 10);
+    store_task(30, NOW_US, &task);
+    assert_row(&task, FIRED, NOW_US + HOUR_US, 30);
+    name_reminder(&task.reminders[0], NOW_US + 3 * HOUR_US);
+    store_task(40, NOW_US + 2 * HOUR_US, &task);
+    assert_row(&task, PENDING, NOW_US + 3 * HOUR_US, 40);
+}
+
+static void a_firing_of_an_instant_that_moved_is_not_that_of_the_new_one(void **state)
+{
+    (void)state;
+    task_t before = a_task(NOW_US + HOUR_US);
+    task_t after = before;
+    name_reminder(&after.reminders[0], NOW_US + 2 * HOUR_US);
+    store_task(20, NOW_US + 1, &after);
+    batch_t batch = {0};
+    put_fired(&batch, 10, &before);
+    store(&batch);
+    assert_row(&after, PENDING, NOW_US + 2 * HOUR_US, 20);
+}
+
+static void the_whole_log_again_changes_nothing(void **state)
+{
+    (void)state;
+    task_t first = a_task(NOW_US + HOUR_US);
+    task_t second = first;
+    name_reminder(&second.reminders[0], NOW_US + 2 * HOUR_US);
+    task_t third = second;
+    third.title = slice_str("U");
+    for (int round = 0; round < 3; round++) {
+        batch_t batch = {0};
+        put_task(&batch, 10, NOW_US, &first);
+        put_task(&batch, 20, NOW_US + 1, &second);
+        put_fired(&batch, 30, &second);
+        put_task(&batch, 40, NOW_US + 3 * HOUR_US, &third);
+        store(&batch);
+        assert_row(&first, FIRED, NOW_US + 2 * HOUR_US, 40);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_newer_event_moves_a_reminder),
+        cmocka_unit_test(an_older_event_that_comes_late_changes_nothing),
+        cmocka_unit_test(a_reminder_that_the_task_no_longer_has_is_ended),
+        cmocka_unit_test(an_instant_that_is_past_when_it_is_set_never_fires),
+        cmocka_unit_test(a_reminder_that_waits_goes_on_waiting_however_late_it_is_named_again),
+        cmocka_unit_test(a_reminder_that_fired_does_not_fire_again_for_the_same_instant),
+        cmocka_unit_test(a_firing_of_an_instant_that_moved_is_not_that_of_the_new_one),
+        cmocka_unit_test(the_whole_log_again_changes_nothing),
+    };
+    return cmocka_run_group_tests(tests, begin, end);
+}

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The writer without a database, with a clock of the tests' own: what waits is bounded, in number
+ * and in time, and everybody is answered once. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "actors/log.h"
+#include "actors/message.h"
+#include "actors/writer.h"
+
+#define BATCH_COMMANDS 512
+#define TIMEOUT_US (10 * US_PER_S)
+
+typedef struct {
+    config_t config;
+    network_t network;
+    writer_t *writer;
+    actor_t *gateway; /* only receives */
+    port_t *port;
+    now_t now;
+    uint64_t n_sent;
+    uint64_t n_answered;
+    uint64_t n_of[ERR_COUNT];
+    uint64_t newest_waiting; /* the highest tag that was not refused as too much */
+} fixture_t;
+
+static const actor_ops_t gateway_ops = {.name = "gateway"};
+
+static int set_up(void **state)
+{
+    static fixture_t self;
+    self = (fixture_t){.now = {.wall_us = INT64_C(1800000000000000), .mono_us = US_PER_S}};
+    self.config.database_url = "postgresql://nobody@/none?host=/nowhere/at/all";
+    self.config.writer_connections = 2;
+    self.config.outcome_timeout_us = TIMEOUT_US;
+    self.network.config = &self.config;
+    self.network.metrics = metrics_new();
+    self.network.post = post_new();
+    pthread_mutex_init(&self.network.ready_lock, NULL);
+    self.gateway = actor_new(&gateway_ops, &self, self.network.post, "gateway", 4096);
+    self.network.actors[ADDRESS_GATEWAY] = self.gateway;
+    assert_int_equal(mailbox_open(actor_inbox(self.gateway)), ERR_OK);
+    self.writer = writer_new(&self.network);
+    self.port = network_port(&self.network, ADDRESS_WRITER);
+    (void)actor_step(writer_actor(self.writer), self.now); /* opens it */
+    *state = &self;
+    return 0;
+}
+
+static void receive_results(fixture_t *self);
+
+static int tear_down(void **state)
+{
+    fixture_t *self = *state;
+    port_destroy(&self->port);
+    writer_destroy(&self->writer);
+    receive_results(self);
+    assert_int_equal(self->n_answered, self->n_sent);
+    mailbox_close(actor_inbox(self->gateway));
+    actor_destroy(&self->gateway);
+    post_destroy(&self->network.post);
+    metrics_destroy(&self->network.metrics);
+    pthread_mutex_destroy(&self->network.ready_lock);
+    return 0;
+}
+
+/* One message of commands, with tags that count on. */
+static void send(fixture_t *self, size_t n_commands, bool has_list)
+{
+    batch_t batch = {0};
+    message_t message;
+    batch_begin(&batch, MESSAGE_COMMANDS);
+    for (size_t i = 0; i < n_commands; i++) {
+        uint64_t tag = ++self->n_sent;
+        command_t command = {.op = OP_TASK_COMPLETE, .reply_to = ADDRESS_GATEWAY, .tag = tag};
+        memcpy(command.id.bytes, &tag, sizeof tag);
+        memcpy(command.task.bytes, &tag, sizeof tag);
+        command.author.bytes[0] = 1;
+        command.list.bytes[0] = has_list ? (uint8_t)tag | 1 : 0;
+        command_encode(&command, &batch.buf);
+        batch.n_items++;
+    }
+    batch_finish(&batch, &message);
+    assert_int_equal(port_send(self->port, &message), ERR_OK);
+}
+
+static void note(fixture_t *self, const result_t *result)
+{
+    err_t err = result->outcome.problem.err;
+    self->n_answered++;
+    self->n_of[err]++;
+    if (err != ERR_OVERLOADED && result->tag > self->newest_waiting)
+        self->newest_waiting = result->tag;
+}
+
+static void receive_results(fixture_t *self)
+{
+    message_t message;
+    while (mailbox_recv(actor_inbox(self->gateway), &message)) {
+        mp_reader_t content;
+        uint32_t n_items;
+        assert_int_equal(message_kind(message_bytes(&message), &content), MESSAGE_RESULTS);
+        assert_true(batch_open(&content, &n_items));
+        for (uint32_t i = 0; i < n_items; i++) {
+            result_t result;
+            assert_true(result_decode(&content, &result));
+            note(self, &result);
+        }
+        message_fini(&message);
+    }
+}
+
+static void step(fixture_t *self, int64_t later_us)
+{
+    self->now.wall_us += later_us;
+    self->now.mono_us += later_us;
+    (void)actor_step(writer_actor(self->writer), self->now);
+    receive_results(self);
+}
+
+static void a_full_queue_refuses_what_is_too_much_and_keeps_what_came_before(void **state)
+{
+    fixture_t *self = *state;
+    while (self->n_sent < WRITER_MAX_QUEUE) {
+        send(self, BATCH_COMMANDS, true);
+        step(self, 1000);
+    }
+    assert_int_equal(self->n_answered, 0);
+    send(self, 3, true);
+    step(self, 1000);
+    assert_int_equal(self->n_of[ERR_OVERLOADED], 3);
+    assert_int_equal(self->n_answered, 3);
+    step(self, TIMEOUT_US);
+    assert_int_equal(self->n_of[ERR_UNAVAILABLE], WRITER_MAX_QUEUE);
+    assert_int_equal(self->newest_waiting, WRITER_MAX_QUEUE);
+    send(self, 1, true);
+    step(self, 1000);
+    assert_int_equal(self->n_of[ERR_OVERLOADED], 3);
+}
+
+static void what_has_to_be_located_counts_as_well(void **state)
+{
+    fixture_t *self = *state;
+    while (self->n_sent < WRITER_MAX_QUEUE) {
+        send(self, BATCH_COMMANDS, self->n_sent % (BATCH_COMMANDS * 2) == 0);
+        step(self, 1000);
+    }
+    send(self, 1, false);
+    send(self, 1, true);
+    step(self, 1000);
+    assert_int_equal(self->n_of[ERR_OVERLOADED], 2);
+    step(self, TIMEOUT_US);
+    assert_int_equal(self->n_of[ERR_UNAVAILABLE], WRITER_MAX_QUEUE);
+}
+
+static void a_command_waits_for_the_database_until_its_deadline(void **state)
+{
+    fixture_t *self = *state;
+    send(self, 1, true);
+    send(self, 1, false);
+    step(self, 1000);
+    step(self, TIMEOUT_US - 1);
+    assert_int_equal(self->n_answered, 0);
+    step(self, 1);
+    assert_int_equal(self->n_of[ERR_UNAVAILABLE], 2);
+}
+
+static void whoever_waits_when_it_ends_is_answered(void **state)
+{
+    fixture_t *self = *state;
+    send(self, BATCH_COMMANDS, true);
+    send(self, 1, false);
+    step(self, 1000);
+    assert_int_equal(self->n_answered, 0);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_full_queue_refuses_what_is_too_much_and_keeps_what_came_before),
+        TEST(what_has_to_be_located_counts_as_well),
+        TEST(a_command_waits_for_the_database_until_its_deadline),
+        TEST(whoever_waits_when_it_ends_is_answered),
+    };
+    log_configure(LOG_ERROR, false);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
