@@ -4,6 +4,7 @@ import test, { before, after } from 'node:test';
 import assert from 'node:assert/strict';
 import { Bench } from '../lib/program.mjs';
 import { Client, uuid } from '../lib/client.mjs';
+import { Hold } from '../lib/hold.mjs';
 import { random, waitFor } from '../lib/wait.mjs';
 
 let bench;
@@ -64,18 +65,16 @@ test('a process frozen in the middle of a batch does not keep its shard', { time
   assert.equal(head, n, 'revs are dense');
 });
 
-test('a session that holds a shard and does nothing is ended after two seconds', { timeout: 60_000 }, async () => {
-  const shard = await bench.cluster.value(`SELECT shard FROM stream WHERE id = '${list}'`);
-  // A transaction that took the lock as a writer does and is busy with something else, so no idle timeout sees it.
-  const holder = bench.cluster.query(`SET ROLE taskwire; SELECT pg_advisory_xact_lock(7461, ${shard}), pg_sleep(60)`).catch((error) => error);
-  await waitFor(async () => (await bench.cluster.value(
-    `SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = 7461 AND objid = ${shard} AND granted`)) === '1', 'the lock is held');
-  // Only sessions of the same login can be ended: this one is the superuser's, so the write waits until it is gone.
-  const answering = create(first.url);
-  const pid = await bench.cluster.value(`SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND classid = 7461 AND objid = ${shard} AND granted`);
-  await bench.cluster.query(`SELECT pg_terminate_backend(${pid})`);
-  assert.equal((await answering).status, 201);
-  assert.ok((await holder) instanceof Error);
+test('a session that holds a shard and does not go on is ended after two seconds', { timeout: 60_000 }, async (t) => {
+  // It took the lock as a writer does and is busy with something else, so that no idle timeout sees it.
+  const hold = await Hold.shardsOf(bench.cluster, [list], 'taskwire');
+  t.after(() => hold.release());
+  const started = performance.now();
+  const answer = await create(first.url);
+  assert.equal(answer.status, 201, answer.text);
+  assert.ok(performance.now() - started < 8000, 'within a few seconds');
+  assert.ok((await hold.ended) instanceof Error);
+  assert.equal(await first.metric('taskwire_writer_sessions_ended_total'), 1);
 });
 
 test('the relay of a frozen leader is taken over, and waking up changes nothing', { timeout: 120_000 }, async () => {

@@ -58,6 +58,7 @@ describe('shards', () => {
     const shared = lists.map(() => uuid());
     await Promise.all(lists.map((list, i) => me.task(list.id, { id: shared[i], title: 'shared' })));
     const followers = programs.map((program) => new Follower(program.url, me.token, lists.map((list) => list.id)));
+    t.after(() => followers.forEach((follower) => follower.stop()));
     await Promise.all(Array.from({ length: 12 }, (_, i) =>
       churn(through(programs[i % 2]), lists[(i >> 1) % 2], shared[(i >> 1) % 2], random(seed + i), `w${i}`)));
     for (const [i, list] of lists.entries()) {
@@ -76,10 +77,7 @@ describe('shards', () => {
         assert.deepEqual(new Map(followed.map((task) => [task.id, task])), new Map(tasks.map((task) => [task.id, task])));
       }
     }
-    for (const follower of followers) {
-      assert.deepEqual(follower.faults, [], 'each rev came once and in order');
-      follower.stop();
-    }
+    for (const { faults } of followers) assert.deepEqual(faults, [], 'each rev came once and in order');
   });
 
   it('in the log, what came later has the larger id, and all of it is handled and audited', async () => {

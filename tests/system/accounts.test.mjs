@@ -11,7 +11,7 @@ import { waitFor } from '../lib/wait.mjs';
 const password = 'correct horse battery staple';
 const PUBLIC_URL = 'https://tasks.example.org';
 
-describe('accounts', () => {
+describe('accounts', { timeout: 600_000 }, () => {
   let bench;
   let open; // registration open; believes X-Forwarded-For, so that every test may come from an address of its own
   let closed; // the same database, registration closed, behind HTTPS
@@ -333,9 +333,18 @@ describe('accounts', () => {
     const expires = new Date(Date.now() + 1500);
     const token = await tokenOf(somebody, { expires_at: expires.toISOString() });
     granted(await token.get('/v1/lists'));
-    await waitFor(async () => (await token.get('/v1/lists')).status === 401, 'the token has expired', 5000);
+    await waitFor(async () => (await token.get('/v1/lists')).status === 401, 'the token has expired', 3500);
     assert.ok(Date.now() >= expires.getTime() - 5, 'not before its time');
     assert.ok(!granted(await somebody.get('/v1/tokens')).items.some((item) => item.id === token.id));
+  });
+
+  it('a token that has expired is none, also for who asks for the first time', async () => {
+    const somebody = await Client.register(open.url);
+    const expires = Date.now() + 500;
+    const token = await tokenOf(somebody, { expires_at: new Date(expires).toISOString() });
+    await waitFor(() => Date.now() > expires, 'the token has expired');
+    refused(await token.get('/v1/lists'), 401, 'unauthenticated');
+    refused(await token.post('/v1/lists', { title: 'x' }), 401, 'unauthenticated');
   });
 
   it('a token that is wrong is refused with a pointer to each wrong value', async () => {

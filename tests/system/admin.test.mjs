@@ -14,7 +14,7 @@ const USAGE = 64;
 const UNAVAILABLE = 69;
 const CONFIG = 78;
 
-describe('operating it', () => {
+describe('operating it', { timeout: 600_000 }, () => {
   let bench;
   let program;
   let me;

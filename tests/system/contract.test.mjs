@@ -73,7 +73,7 @@ const codes = {
   400: 'malformed', 401: 'unauthenticated', 403: 'forbidden', 404: 'not_found', 422: 'invalid', 501: 'not_implemented',
 };
 
-describe('the contract', () => {
+describe('the contract', { timeout: 600_000 }, () => {
   let bench;
   let people;
   let list;

@@ -11,7 +11,7 @@ import { waitFor } from '../lib/wait.mjs';
 const KIB = 1024;
 const isUuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
-describe('HTTP rules', () => {
+describe('HTTP rules', { timeout: 600_000 }, () => {
   let bench;
   let url;
   let me;

@@ -7,7 +7,7 @@ import { Client, uuid } from '../lib/client.mjs';
 import { granted, refused } from '../lib/expect.mjs';
 import { readAll } from '../lib/pages.mjs';
 
-describe('lists', () => {
+describe('lists', { timeout: 600_000 }, () => {
   let bench;
   let url;
   let owner;

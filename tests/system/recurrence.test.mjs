@@ -11,7 +11,7 @@ import { waitFor } from '../lib/wait.mjs';
 const statuses = ['open', 'in_progress', 'done', 'cancelled'];
 const recurrenceActor = '7461736b-7769-8265-8000-000000000001';
 
-describe('recurrence', () => {
+describe('recurrence', { timeout: 600_000 }, () => {
   let bench;
   let me;
 

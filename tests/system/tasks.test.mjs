@@ -10,7 +10,7 @@ import { micros, random } from '../lib/wait.mjs';
 
 const seed = Number(process.env.TASKWIRE_SEED ?? Date.now() % 1_000_000);
 
-describe('tasks', () => {
+describe('tasks', { timeout: 600_000 }, () => {
   let bench;
   let url;
   let owner;

@@ -13,7 +13,7 @@ import { random, waitFor } from '../lib/wait.mjs';
 const KIB = 1024;
 const seed = Number(process.env.TASKWIRE_SEED ?? Date.now() % 1_000_000);
 
-describe('WebSocket', () => {
+describe('WebSocket', { timeout: 600_000 }, () => {
   let bench;
   let first; // two gateways
   let second; // another process on the same database

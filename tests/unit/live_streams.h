@@ -60,7 +60,7 @@ struct pg_result {
     w_cell_t *cells; /* of rows of W_COLS */
 };
 #define W_COLS 18
-#define W_ROWS 2048
+#define W_ROWS_AT_ONCE 16
 
 /* A question to the database. */
 typedef struct w_read {
@@ -261,22 +261,26 @@ static inline pg_result_t *w_result_new(void)
 {
     pg_result_t *self = w_new(sizeof *self);
     self->arena = arena_new();
-    self->cells = arena_alloc(self->arena, W_ROWS * W_COLS * sizeof *self->cells);
     return self;
 }
 
 static inline void w_result_destroy(pg_result_t *self)
 {
     arena_destroy(&self->arena);
+    free(self->cells);
     free(self);
 }
 
 static inline w_cell_t *w_row(pg_result_t *self)
 {
-    assert(self->n_rows < W_ROWS);
+    if (self->n_rows % W_ROWS_AT_ONCE == 0) {
+        size_t n_rows = (size_t)self->n_rows + W_ROWS_AT_ONCE;
+        self->cells = realloc(self->cells, n_rows * W_COLS * sizeof *self->cells);
+        assert(self->cells != NULL);
+    }
     w_cell_t *row = &self->cells[self->n_rows++ * W_COLS];
     for (int i = 0; i < W_COLS; i++)
-        row[i].is_null = true;
+        row[i] = (w_cell_t){.is_null = true};
     return row;
 }
 
