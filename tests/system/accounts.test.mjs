@@ -330,7 +330,7 @@ describe('accounts', { timeout: 600_000 }, () => {
 
   it('a token ends when it expires', async () => {
     const somebody = await Client.register(open.url);
-    const expires = new Date(Date.now() + 1500);
+    const expires = new Date(Date.now() + 2500);
     const token = await tokenOf(somebody, { expires_at: expires.toISOString() });
     granted(await token.get('/v1/lists'));
     await waitFor(async () => (await token.get('/v1/lists')).status === 401, 'the token has expired', 3500);

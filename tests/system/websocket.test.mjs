@@ -95,7 +95,7 @@ describe('WebSocket', { timeout: 600_000 }, () => {
     }
     assert.equal((await closed(silent)).code, 4001);
     const waited = performance.now() - started;
-    assert.ok(waited >= 4900 && waited < 9000, `${waited} ms`);
+    assert.ok(waited >= 4900 && waited < 15_000, `${waited} ms`);
   });
 
   it('logging in twice is refused and changes nothing', async () => {
@@ -561,7 +561,7 @@ describe('WebSocket', { timeout: 600_000 }, () => {
   });
 
   it('a socket ends when its token expires', async () => {
-    const expires = Date.now() + 1500;
+    const expires = Date.now() + 2500;
     const { token } = await tokenOf(me, { expires_at: new Date(expires).toISOString() });
     const socket = await Socket.open(url, { token });
     assert.equal((await closed(socket, 6000)).code, 4001);
