@@ -62,6 +62,20 @@ static bool starting_point(const task_t *closed, const local_t *closed_local, lo
     return true;
 }
 
+/* Passes over what is long past in one step, so that it does not matter how far back a due date is:
+ * of rules in days there can be hundreds of thousands of occurrences in between. At least one of
+ * them is left. */
+static void skip_past(const rule_t *rule, const local_t *now, local_t *at)
+{
+    if (rule->freq != RULE_DAILY && rule->freq != RULE_WEEKLY)
+        return;
+    int64_t step = rule->interval * (rule->freq == RULE_WEEKLY ? INT64_C(7) : INT64_C(1));
+    int64_t day = days_from_date(at->year, at->month, at->day);
+    int64_t n_steps = (days_from_date(now->year, now->month, now->day) - day) / step - 1;
+    if (n_steps > 0)
+        date_from_days(day + n_steps * step, at);
+}
+
 bool next_due(const task_t *closed, arena_t *arena, slice_t *due, slice_t *why)
 {
     rule_t rule;
@@ -78,6 +92,8 @@ bool next_due(const task_t *closed, arena_t *arena, slice_t *due, slice_t *why)
         *why = slice_str("the closed task has no due date that can be read");
         return false;
     }
+    if (closed->missed == MISSED_NEXT)
+        skip_past(&rule, &closed_local, &at);
     do {
         if (!rule_next(&rule, &at, &at))
             return false;

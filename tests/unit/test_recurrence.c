@@ -7,6 +7,8 @@
 
 #include <cmocka.h>
 #include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
 
 #include "actors/recurrence.h"
 #include "schema/next_due.h"
@@ -127,6 +129,45 @@ static void missed_occurrences_are_skipped_unless_they_are_kept(void **state)
     next_is(&task, "2026-11-23");
 }
 
+/* One occurrence after the other, as they come if none is missed. */
+static slice_t counted(task_t task, slice_t first_ahead)
+{
+    slice_t due = slice_none(), why = slice_none();
+    task.missed = MISSED_KEEP;
+    do {
+        if (!next_due(&task, arena, &due, &why))
+            return slice_none();
+        task.due = due;
+        task.occurrence = 1;
+    } while (slice_cmp(due, first_ahead) < 0);
+    return due;
+}
+
+static void what_is_skipped_at_once_is_what_would_be_counted(void **state)
+{
+    (void)state;
+    static const char *const rules[] = {"FREQ=DAILY", "FREQ=DAILY;INTERVAL=3", "FREQ=WEEKLY",
+                                        "FREQ=WEEKLY;INTERVAL=5", "FREQ=MONTHLY"};
+    uint32_t seed = randombytes_random();
+    print_message("seed %u\n", seed);
+    srandom(seed);
+    for (int i = 0; i < 200; i++) {
+        char text[16], closed_at[32];
+        snprintf(text, sizeof text, "20%02ld-%02ld-%02ld", random() % 20, random() % 12 + 1,
+                 random() % 28 + 1);
+        snprintf(closed_at, sizeof closed_at, "20%02ld-%02ld-%02ldT12:00:00Z", random() % 30,
+                 random() % 12 + 1, random() % 28 + 1);
+        task_t task = closed_task(text, "UTC", rules[i % 5], closed_at);
+        slice_t due = slice_none(), why = slice_none();
+        slice_t expected = counted(task, slice_of(closed_at, 10));
+        assert_true(next_due(&task, arena, &due, &why));
+        if (!slice_eq(due, expected))
+            fail_msg("%s %s %s: %.*s instead of %.*s", text, rules[i % 5], closed_at,
+                     (int)due.n_bytes, (const char *)due.data, (int)expected.n_bytes,
+                     (const char *)expected.data);
+    }
+}
+
 static void from_completion_counts_from_the_day_it_was_closed(void **state)
 {
     (void)state;
@@ -228,6 +269,7 @@ int main(void)
         cmocka_unit_test(the_wall_clock_stays_over_a_change_of_clocks),
         cmocka_unit_test(closing_early_gives_the_date_after_the_due_date),
         cmocka_unit_test(missed_occurrences_are_skipped_unless_they_are_kept),
+        cmocka_unit_test(what_is_skipped_at_once_is_what_would_be_counted),
         cmocka_unit_test(from_completion_counts_from_the_day_it_was_closed),
         cmocka_unit_test(a_series_ends_by_count_and_until),
         cmocka_unit_test(a_date_far_behind_takes_no_time_to_speak_of),
