@@ -5,6 +5,7 @@
  * adding its row of schema_version, and only one can. */
 #include "actors/migrate.h"
 
+#include <poll.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,8 +18,10 @@
 #define WHO "migrate"
 #define CONNECT_TIMEOUT_US (5 * US_PER_S)
 #define QUERY_TIMEOUT_US (30 * US_PER_S)
-/* Another program's migration may be building an index over the whole log. */
-#define LOCK_TIMEOUT_US (3600 * US_PER_S)
+/* Another program's migration may be building an index over the whole log, or be frozen: who called
+ * decides how long to go on waiting. */
+#define LOCK_TIMEOUT_US (5 * US_PER_S)
+#define LOCK_PAUSE_MS 50
 #define MAC_KEY_BYTES 32
 
 /* Limits that an administrator has given the login are not meant for this session. */
@@ -26,7 +29,7 @@
     "-c idle_session_timeout=0 -c statement_timeout=0 -c lock_timeout=0 -c "                       \
     "client_min_messages=warning"
 
-static const pg_stmt_t lock = {"SELECT 1 FROM pg_advisory_lock(7460, 0)"};
+static const pg_stmt_t try_lock = {"SELECT pg_try_advisory_lock(7460, 0)::integer"};
 static const pg_stmt_t still_there = {"SELECT 1"};
 static const pg_stmt_t has_versions = {
     "SELECT (to_regclass('schema_version') IS NOT NULL)::integer"};
@@ -191,13 +194,27 @@ static migrate_result_t say_who_owns_the_log(migrate_t *self)
     return result;
 }
 
+static migrate_result_t take_lock(migrate_t *self)
+{
+    int64_t deadline_us = clock_now().mono_us + LOCK_TIMEOUT_US;
+    int64_t is_taken = 0;
+    for (;;) {
+        migrate_result_t result = ask(self, &try_lock, NULL, QUERY_TIMEOUT_US, &is_taken);
+        if (result != MIGRATE_OK || is_taken != 0)
+            return result;
+        if (clock_now().mono_us >= deadline_us)
+            return fail(self, PG_RETRY, "another program is migrating the database");
+        (void)poll(NULL, 0, LOCK_PAUSE_MS);
+    }
+}
+
 static migrate_result_t run(migrate_t *self)
 {
     if (!pg_await(self->pg, CONNECT_TIMEOUT_US))
         return fail(self, PG_LOST, "");
     int64_t current = 0;
     int64_t newest = newest_known();
-    migrate_result_t result = ask(self, &lock, NULL, LOCK_TIMEOUT_US, NULL);
+    migrate_result_t result = take_lock(self);
     if (result == MIGRATE_OK)
         result = find_version(self, &current);
     if (result == MIGRATE_OK && current > newest) {
@@ -218,7 +235,7 @@ migrate_result_t migrate_run(const char *database_url, char *error, size_t error
     pg_options_t options = {.url = database_url,
                             .who = WHO,
                             .options = SESSION_OPTIONS,
-                            .reply_timeout_us = LOCK_TIMEOUT_US};
+                            .reply_timeout_us = QUERY_TIMEOUT_US};
     migrate_t self = {.url = database_url, .error = error, .error_size = error_size};
     if (sodium_init() < 0)
         abort();

@@ -9,14 +9,15 @@
 
 typedef enum {
     MIGRATE_OK,
-    MIGRATE_UNREACHABLE, /* no connection within a few seconds, or it broke: worth another try */
+    MIGRATE_UNREACHABLE, /* no connection within a few seconds, it broke, or another program is at
+                            it: worth another try */
     MIGRATE_NEWER, /* the database was made by a newer program */
     MIGRATE_FAILED, /* the server refuses: it would again */
 } migrate_result_t;
 
 /* Migrates, and makes the epoch and key of the log if there are none. `error` gets a sentence
- * unless it is OK. Says in the log if nothing protects the log's tables from the login. Blocks:
- * while another program migrates, and as long as the statements take. */
+ * unless it is OK. Says in the log if nothing protects the log's tables from the login. Blocks: a
+ * few seconds while another program migrates, and as long as the statements take. */
 migrate_result_t migrate_run(const char *database_url, char *error, size_t error_size);
 
 #endif

@@ -109,6 +109,21 @@ static void programs_that_start_at_once_wait_for_each_other(void **state)
 }
 
 /* The owner of the log is a role of the whole server. */
+static void who_finds_another_at_it_for_long_says_so_and_may_try_again(void **state)
+{
+    (void)state;
+    static const pg_stmt_t lock = {"SELECT pg_advisory_lock(7460, 0)"};
+    char url[DATABASE_URL_CHARS];
+    char error[400] = "";
+    make_database(url, "held", "postgres");
+    pg_t *frozen = connect_to(url, NULL);
+    assert_int_equal(pg_run(frozen, &lock, NULL, NULL, NULL, LONG_US), PG_OK);
+    assert_int_equal(migrate_run(url, error, sizeof error), MIGRATE_UNREACHABLE);
+    assert_string_equal(error, "another program is migrating the database");
+    pg_destroy(&frozen);
+    migrate(url);
+}
+
 static void databases_of_one_server_may_be_migrated_at_once(void **state)
 {
     (void)state;
@@ -302,6 +317,7 @@ int main(void)
         cmocka_unit_test(an_empty_database_gets_the_schema_and_an_epoch),
         cmocka_unit_test(a_second_run_changes_nothing),
         cmocka_unit_test(programs_that_start_at_once_wait_for_each_other),
+        cmocka_unit_test(who_finds_another_at_it_for_long_says_so_and_may_try_again),
         cmocka_unit_test(a_database_newer_than_the_program_is_left_alone),
         cmocka_unit_test(a_migration_that_fails_leaves_nothing_behind),
         cmocka_unit_test(a_script_is_done_wholly_or_not_at_all),
