@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The near horizon is the result of one query, sorted by instant: an array and how far it has
  * fired. It is replaced by a fresh one every second, after each change to the rows, and when it has
- * run out while there was more. */
+ * run out while there was more. Firings are found by their task, which has few of them, so that
+ * thousands that are due at once cost no more than each by itself. */
 #include "actors/reminder.h"
 
 #include "actors/commander.h"
+#include "actors/idmap.h"
+#include "actors/links.h"
 #include "actors/reminder_rows.h"
 
 #include <stdlib.h>
@@ -14,6 +17,8 @@
 /* What is loaded ahead: a few reloads, so that one that comes late does no harm. */
 #define HORIZON_US INT64_C(5000000)
 #define MAX_NEAR 10000
+/* Between two looks for more: what was fired just now may still be among it. */
+#define RUN_OUT_US INT64_C(50000)
 #define MAX_UNDER_WAY 4096
 #define QUERY_TIMEOUT_US INT64_C(5000000)
 
@@ -34,12 +39,13 @@ typedef struct {
 } near_t;
 
 /* A command under way. */
-typedef struct firing {
-    struct firing *next;
+typedef struct {
+    idnode_t node; /* by task */
     struct reminder_actor *owner;
     near_t near;
     bool is_over; /* the result is there; kept until the rows agree, lest it be sent again */
     bool is_refused;
+    bool is_pending; /* by its row, while those are compared */
 } firing_t;
 
 struct reminder_actor {
@@ -52,31 +58,41 @@ struct reminder_actor {
     near_t *near;
     size_t n_near;
     size_t next_near; /* the first that has not been sent */
+    int64_t loaded_mono_us;
     int64_t reload_mono_us;
     bool must_reload;
-    firing_t *firings;
+    idmap_t firings;
     metric_t *fired_total;
     metric_t *late_seconds;
 };
 
 /* --- firing --- */
 
+static firing_t *firing_of(idnode_t *node)
+{
+    return node == NULL ? NULL : LINK_OWNER(node, firing_t, node);
+}
+
 static firing_t *find_firing(const reminder_actor_t *self, const near_t *near)
 {
-    for (firing_t *f = self->firings; f != NULL; f = f->next) {
-        if (uuid_eq(&f->near.reminder, &near->reminder) && uuid_eq(&f->near.task, &near->task) &&
-            f->near.fire_at_us == near->fire_at_us)
-            return f;
+    idnode_t *node = idmap_find(&self->firings, &near->task);
+    for (; node != NULL; node = idmap_find_next(node)) {
+        const near_t *of = &firing_of(node)->near;
+        if (uuid_eq(&of->reminder, &near->reminder) && of->fire_at_us == near->fire_at_us)
+            break;
     }
-    return NULL;
+    return firing_of(node);
+}
+
+/* Walks all of them: NULL gives the first. */
+static firing_t *next_firing(const reminder_actor_t *self, firing_t *firing)
+{
+    return firing_of(idmap_walk(&self->firings, firing == NULL ? NULL : &firing->node));
 }
 
 static void forget_firing(reminder_actor_t *self, firing_t *firing)
 {
-    firing_t **link = &self->firings;
-    while (*link != firing)
-        link = &(*link)->next;
-    *link = firing->next;
+    idmap_remove(&self->firings, &firing->node);
     free(firing);
 }
 
@@ -103,8 +119,7 @@ static void fire(reminder_actor_t *self, const near_t *near, arena_t *arena)
     firing_t *firing = calloc(1, sizeof *firing);
     firing->owner = self;
     firing->near = *near;
-    firing->next = self->firings;
-    self->firings = firing;
+    idmap_put(&self->firings, &firing->node, &near->task);
     buf_t data = {0};
     mp_put_map(&data, 2);
     mp_put_cstr(&data, "reminder");
@@ -164,7 +179,7 @@ static void on_near(void *arg, pg_fate_t fate, const pg_result_t *result)
 
 static void end_refused(reminder_actor_t *self)
 {
-    for (const firing_t *f = self->firings; f != NULL; f = f->next) {
+    for (firing_t *f = next_firing(self, NULL); f != NULL; f = next_firing(self, f)) {
         if (!f->is_over || !f->is_refused || pg_in_flight(self->pg) > PG_MAX_IN_FLIGHT / 2)
             continue;
         pg_params_t params = {0};
@@ -179,19 +194,18 @@ static void end_refused(reminder_actor_t *self)
 /* A firing that is over is forgotten as soon as its row is no longer among the pending ones. */
 static void forget_firings(reminder_actor_t *self)
 {
-    for (firing_t **link = &self->firings; *link != NULL;) {
-        firing_t *f = *link;
-        bool is_pending = false;
-        for (size_t i = 0; f->is_over && !is_pending && i < self->n_near; i++)
-            is_pending = uuid_eq(&self->near[i].reminder, &f->near.reminder) &&
-                         uuid_eq(&self->near[i].task, &f->near.task) &&
-                         self->near[i].fire_at_us == f->near.fire_at_us;
-        if (!f->is_over || is_pending) {
-            link = &f->next;
-            continue;
-        }
-        *link = f->next;
-        free(f);
+    firing_t *next;
+    for (size_t i = 0; i < self->n_near; i++) {
+        firing_t *f = find_firing(self, &self->near[i]);
+        if (f != NULL)
+            f->is_pending = true;
+    }
+    for (firing_t *f = next_firing(self, NULL); f != NULL; f = next) {
+        next = next_firing(self, f);
+        if (f->is_over && !f->is_pending)
+            forget_firing(self, f);
+        else
+            f->is_pending = false;
     }
 }
 
@@ -207,8 +221,15 @@ static void reload(reminder_actor_t *self, now_t now)
     pg_put_i64(&params, MAX_NEAR);
     pg_fate_t fate = pg_run(self->pg, &select_near, &params, on_near, self, QUERY_TIMEOUT_US);
     pg_params_fini(&params);
+    self->loaded_mono_us = clock_now().mono_us;
     if (fate == PG_OK)
         forget_firings(self);
+}
+
+/* Everything that was loaded has been sent, and there may be more. */
+static bool has_run_out(const reminder_actor_t *self)
+{
+    return self->n_near == MAX_NEAR && self->next_near == self->n_near;
 }
 
 /* --- the actor --- */
@@ -216,8 +237,10 @@ static void reload(reminder_actor_t *self, now_t now)
 static err_t handle(void *arg, mp_reader_t *content, uint32_t n_events)
 {
     reminder_actor_t *self = arg;
-    self->must_reload = true;
-    return reminder_rows_store(self->pg, self->intray, content, n_events);
+    bool has_changed = false;
+    err_t err = reminder_rows_store(self->pg, self->intray, content, n_events, &has_changed);
+    self->must_reload = self->must_reload || has_changed;
+    return err;
 }
 
 static void reminder_receive(void *arg, slice_t bytes, now_t now)
@@ -245,11 +268,14 @@ static int64_t reminder_due(void *arg, now_t now)
     reminder_actor_t *self = arg;
     int64_t sleep_us = intray_turn(self->intray, now, handle, self);
     if (self->is_leading) {
-        bool has_run_out = self->n_near == MAX_NEAR && self->next_near == self->n_near;
-        if (self->must_reload || has_run_out || now.mono_us >= self->reload_mono_us)
+        if (has_run_out(self))
+            self->reload_mono_us = shorter(self->reload_mono_us, self->loaded_mono_us + RUN_OUT_US);
+        if (self->must_reload || now.mono_us >= self->reload_mono_us)
             reload(self, now);
         sleep_us = shorter(sleep_us, fire_due(self, clock_now()));
         sleep_us = shorter(sleep_us, self->reload_mono_us - now.mono_us);
+        if (has_run_out(self))
+            sleep_us = shorter(sleep_us, RUN_OUT_US);
     }
     actor_note(self->actor, "near", (int64_t)(self->n_near - self->next_near));
     actor_note(self->actor, "firing", (int64_t)commander_n_under_way(self->commander));
@@ -270,6 +296,7 @@ static err_t reminder_open(void *arg, actor_t *actor)
     self->intray = intray_new(self->network, ADDRESS_REMINDER);
     self->commander = commander_new(self->network, ADDRESS_REMINDER);
     self->near = calloc(MAX_NEAR, sizeof *self->near);
+    idmap_init(&self->firings);
     self->fired_total = metrics_counter(self->network->metrics, "taskwire_reminders_fired_total",
                                         NULL, "Reminders fired");
     self->late_seconds =
@@ -284,11 +311,9 @@ static void reminder_close(void *arg)
     commander_destroy(&self->commander);
     intray_destroy(&self->intray);
     pg_destroy(&self->pg);
-    while (self->firings != NULL) {
-        firing_t *firing = self->firings;
-        self->firings = firing->next;
-        free(firing);
-    }
+    for (firing_t *f; (f = next_firing(self, NULL)) != NULL;)
+        forget_firing(self, f);
+    idmap_fini(&self->firings);
     free(self->near);
 }
 

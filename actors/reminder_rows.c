@@ -106,6 +106,7 @@ typedef struct {
     size_t n;
     pg_params_t params;
     pg_fate_t fate;
+    bool has_changed; /* something was queued */
 } round_t;
 
 static void on_done(void *arg, pg_fate_t fate, const pg_result_t *result)
@@ -154,6 +155,7 @@ static void queue_round(round_t *self)
 {
     if (self->n == 0)
         return;
+    self->has_changed = true;
     EACH_WANTED(PG_UUID, pg_array_uuid(&self->params, &news->task));
     EACH_WANTED(PG_UUID, pg_array_uuid(&self->params, &news->wanted[w].id));
     EACH_WANTED(PG_UUID, pg_array_uuid(&self->params, &news->list));
@@ -189,6 +191,7 @@ static void add(round_t *self, const reminder_news_t *news, bool is_fired)
     self->is_fired[self->n++] = is_fired;
 }
 
+/* `intray` is NULL if what cannot be read has been rejected before. */
 static void read_event(round_t *round, intray_t *intray, const log_event_t *row, arena_t *arena)
 {
     reminder_news_t news;
@@ -196,7 +199,8 @@ static void read_event(round_t *round, intray_t *intray, const log_event_t *row,
     case TELLS_NOTHING:
         break;
     case TELLS_WRONG:
-        intray_reject(intray, row, slice_str("the event cannot be read"));
+        if (intray != NULL)
+            intray_reject(intray, row, slice_str("the event cannot be read"));
         break;
     case TELLS_WANTED:
         add(round, &news, false);
@@ -222,7 +226,8 @@ static err_t err_of(pg_fate_t fate)
     return ERR_INTERNAL;
 }
 
-err_t reminder_rows_store(pg_t *pg, intray_t *intray, mp_reader_t *content, uint32_t n_events)
+static err_t store(pg_t *pg, intray_t *intray, mp_reader_t *content, uint32_t n_events,
+                   bool *has_changed)
 {
     if (!pg_is_ready(pg) && !pg_await(pg, STORE_TIMEOUT_US))
         return ERR_UNAVAILABLE;
@@ -244,8 +249,32 @@ err_t reminder_rows_store(pg_t *pg, intray_t *intray, mp_reader_t *content, uint
     if (pg_in_flight(pg) > 0 && !pg_await(pg, STORE_TIMEOUT_US) && round->fate == PG_OK)
         round->fate = PG_LOST;
     err_t err = err_of(round->fate);
+    *has_changed = *has_changed || round->has_changed;
     pg_params_fini(&round->params);
     arena_destroy(&arena);
     free(round);
     return err;
+}
+
+err_t reminder_rows_store(pg_t *pg, intray_t *intray, mp_reader_t *content, uint32_t n_events,
+                          bool *has_changed)
+{
+    mp_reader_t rest = *content;
+    log_event_t row;
+    *has_changed = false;
+    err_t err = store(pg, intray, content, n_events, has_changed);
+    if (err != ERR_INTERNAL)
+        return err;
+    /* What the database refuses of one event is not to be lost of the others. */
+    for (uint32_t i = 0; i < n_events; i++) {
+        mp_reader_t one = rest;
+        if (!events_next(&rest, &row))
+            break;
+        err = store(pg, NULL, &one, 1, has_changed);
+        if (err == ERR_INTERNAL)
+            intray_reject(intray, &row, slice_str("the database refuses what it says"));
+        else if (err != ERR_OK)
+            return err;
+    }
+    return ERR_OK;
 }

@@ -40,8 +40,10 @@ typedef struct {
 reminder_tells_t reminder_read(const log_event_t *row, arena_t *arena, reminder_news_t *out);
 
 /* Queues the statements that bring the rows up to the events, as one group, and waits. Blocks.
- * Errors: UNAVAILABLE: nothing was changed. Events that cannot be read are rejected in the intray.
- */
-err_t reminder_rows_store(pg_t *pg, intray_t *intray, mp_reader_t *content, uint32_t n_events);
+ * Events that cannot be read, or that the database refuses, are rejected in the intray.
+ * `has_changed` says whether any row may be another now; also after an error.
+ * Errors: UNAVAILABLE: it must be done again. */
+err_t reminder_rows_store(pg_t *pg, intray_t *intray, mp_reader_t *content, uint32_t n_events,
+                          bool *has_changed);
 
 #endif

@@ -127,7 +127,8 @@ static void store(batch_t *batch)
     batch_finish(batch, &message);
     assert_int_equal(message_kind(message_bytes(&message), &content), MESSAGE_EVENTS);
     assert_true(events_open(&content, &seq, &n_events));
-    assert_int_equal(reminder_rows_store(pg, intray, &content, n_events), ERR_OK);
+    bool has_changed;
+    assert_int_equal(reminder_rows_store(pg, intray, &content, n_events, &has_changed), ERR_OK);
     intray_destroy(&intray);
     message_fini(&message);
 }
@@ -279,6 +280,22 @@ static void the_whole_log_again_changes_nothing(void **state)
     }
 }
 
+static void what_the_database_refuses_of_one_event_harms_no_other(void **state)
+{
+    (void)state;
+    task_t tasks[3] = {a_task(NOW_US + HOUR_US), a_task(NOW_US + HOUR_US),
+                       a_task(NOW_US + HOUR_US)};
+    batch_t batch = {0};
+    script(database.url,
+           "ALTER TABLE reminder ADD CONSTRAINT wrong CHECK (event_id <> 20) NOT VALID");
+    for (int i = 0; i < 3; i++)
+        put_task(&batch, 10 * (i + 1), NOW_US, &tasks[i]);
+    store(&batch);
+    script(database.url, "ALTER TABLE reminder DROP CONSTRAINT wrong");
+    assert_row(&tasks[0], PENDING, NOW_US + HOUR_US, 10);
+    assert_row(&tasks[2], PENDING, NOW_US + HOUR_US, 30);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -290,6 +307,7 @@ int main(void)
         cmocka_unit_test(a_reminder_that_fired_does_not_fire_again_for_the_same_instant),
         cmocka_unit_test(a_firing_of_an_instant_that_moved_is_not_that_of_the_new_one),
         cmocka_unit_test(the_whole_log_again_changes_nothing),
+        cmocka_unit_test(what_the_database_refuses_of_one_event_harms_no_other),
     };
     return cmocka_run_group_tests(tests, begin, end);
 }
