@@ -178,6 +178,18 @@ int64_t commander_turn(commander_t *self, now_t now)
     return flush(self, self->n_slots) ? sleep_us : FULL_US;
 }
 
+void commander_clear(commander_t *self)
+{
+    for (uint32_t i = 0; i < self->n_slots; i++) {
+        if (self->slots[i].state == SLOT_FREE)
+            continue;
+        self->slots[i].state = SLOT_FREE;
+        self->free_slots[self->n_free++] = i;
+    }
+    self->n_under_way = 0;
+    self->n_to_send = 0;
+}
+
 size_t commander_n_under_way(const commander_t *self)
 {
     return self->n_under_way;

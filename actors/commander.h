@@ -28,6 +28,9 @@ void commander_receive(commander_t *self, mp_reader_t *content, now_t now);
 /* Sends what is new or due again; answers how long nothing will be to do. */
 int64_t commander_turn(commander_t *self, now_t now);
 
+/* Forgets all commands: nobody is called back any more. What was sent may still be applied. */
+void commander_clear(commander_t *self);
+
 /* Commands without a final result. */
 size_t commander_n_under_way(const commander_t *self);
 

@@ -187,6 +187,15 @@ static void receive_events(recurrence_t *self, mp_reader_t *content)
     close_one(batch);
 }
 
+/* Another term hands out anew whatever was not acknowledged; what is under way of former terms must
+ * not add up. */
+static void forget_all(recurrence_t *self)
+{
+    commander_clear(self->commander);
+    while (self->batches != NULL)
+        destroy_batch(self->batches);
+}
+
 /* --- the actor --- */
 
 static void recurrence_receive(void *arg, slice_t bytes, now_t now)
@@ -198,6 +207,8 @@ static void recurrence_receive(void *arg, slice_t bytes, now_t now)
         receive_events(self, &content);
     else if (kind == MESSAGE_RESULTS)
         commander_receive(self->commander, &content, now);
+    else if (kind == MESSAGE_LEAD)
+        forget_all(self);
 }
 
 static int64_t recurrence_due(void *arg, now_t now)
@@ -222,9 +233,8 @@ static err_t recurrence_open(void *arg, actor_t *actor)
 static void recurrence_close(void *arg)
 {
     recurrence_t *self = arg;
+    forget_all(self);
     commander_destroy(&self->commander);
-    while (self->batches != NULL)
-        destroy_batch(self->batches);
     port_destroy(&self->relay);
 }
 

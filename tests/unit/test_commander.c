@@ -171,6 +171,32 @@ static void a_result_of_an_earlier_use_of_a_slot_is_told_apart(void **state)
     assert_int_equal(self->n_done, 2);
 }
 
+static void what_is_forgotten_is_neither_sent_again_nor_told(void **state)
+{
+    fixture_t *self = *state;
+    uint64_t tags[8];
+    for (uint8_t i = 0; i < 3; i++)
+        send_one(self, i);
+    (void)commander_turn(self->commander, at(self, 1));
+    assert_int_equal(receive(self, tags, 8), 3);
+    answer(self, tags[0], ERR_UNAVAILABLE);
+    send_one(self, 4);
+    commander_clear(self->commander);
+    assert_int_equal(commander_n_under_way(self->commander), 0);
+    (void)commander_turn(self->commander, at(self, US_PER_S));
+    assert_int_equal(receive(self, tags + 3, 5), 0);
+    for (uint8_t i = 5; i < 9; i++)
+        send_one(self, i);
+    for (int i = 0; i < 3; i++)
+        answer(self, tags[i], ERR_OK);
+    assert_int_equal(self->n_done, 0);
+    (void)commander_turn(self->commander, at(self, 1));
+    assert_int_equal(receive(self, tags, 8), 4);
+    for (int i = 0; i < 4; i++)
+        answer(self, tags[i], ERR_OK);
+    assert_int_equal(self->n_done, 4);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -179,6 +205,8 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_full_writer_loses_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_result_of_an_earlier_use_of_a_slot_is_told_apart, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(what_is_forgotten_is_neither_sent_again_nor_told, set_up,
                                         tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
