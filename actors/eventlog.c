@@ -37,7 +37,9 @@ typedef struct {
     int64_t limit;
     int64_t budget; /* of bytes in each shard */
     int64_t n_rows[N_SHARDS];
+    int64_t n_skipped[N_SHARDS]; /* of them, that are no events */
     int64_t n_bytes[N_SHARDS];
+    size_t n_events;
     int64_t last[N_SHARDS]; /* id, or rev of the stream */
     bool is_by_rev;
 } reading_t;
@@ -47,7 +49,8 @@ static event_type_t type_of(int64_t number)
     return number > 0 && number < EVENT_TYPE_COUNT ? (event_type_t)number : EVENT_UNKNOWN;
 }
 
-/* False: no row that the writer could have made. */
+/* False: no row that the writer could have made. The shard is filled in all the same if it is one.
+ */
 static bool read_row(const pg_result_t *result, int row, log_event_t *out)
 {
     int64_t shard = pg_int(result, row, 1);
@@ -65,10 +68,10 @@ static bool read_row(const pg_result_t *result, int row, log_event_t *out)
         .digest = pg_bytes(result, row, 10),
         .body = pg_bytes(result, row, 11),
     };
+    out->shard = (uint8_t)(shard & (N_SHARDS - 1));
     if (shard < 0 || shard >= N_SHARDS || epoch.n_bytes != EPOCH_CHARS ||
         out->digest.n_bytes != DIGEST_BYTES)
         return false;
-    out->shard = (uint8_t)shard;
     memcpy(out->epoch, epoch.data, EPOCH_CHARS);
     return true;
 }
@@ -87,26 +90,39 @@ static shard_set_t unfinished(const reading_t *self)
 {
     shard_set_t more = 0;
     for (unsigned shard = 0; shard < N_SHARDS; shard++) {
-        if (self->n_rows[shard] >= self->limit || self->n_bytes[shard] >= self->budget)
+        bool is_cut = self->n_rows[shard] >= self->limit || self->n_bytes[shard] >= self->budget;
+        /* Where nothing was told another reading would bring the same. */
+        if (is_cut && self->n_rows[shard] > self->n_skipped[shard])
             more |= (shard_set_t)1 << shard;
     }
     return more;
 }
 
-/* Tells all rows. False: the table holds what no writer of ours wrote. */
+static void complain(const pg_result_t *result, int row)
+{
+    log_line(LOG_ERROR, "eventlog", "a row of the log is not as it was written", "id=%lld",
+             (long long)pg_int(result, row, 0));
+}
+
+/* Tells all rows. A row that no writer of ours wrote is as good as none to who reads shards, for it
+ * must not hold up everybody; a stream ends before it. False: it did, or the order is wrong. */
 static bool tell_rows(reading_t *self, const pg_result_t *result)
 {
     int n_rows = pg_rows(result);
     for (int row = 0; row < n_rows; row++) {
         log_event_t event;
-        if (!read_row(result, row, &event) || !is_in_order(self, &event)) {
-            log_line(LOG_ERROR, "eventlog", "a row of the log is not as it was written", "id=%lld",
-                     (long long)pg_int(result, row, 0));
+        bool is_event = read_row(result, row, &event);
+        bool is_next = is_in_order(self, &event);
+        if (!is_event || !is_next)
+            complain(result, row);
+        if (!is_next || (!is_event && self->is_by_rev))
             return false;
-        }
         self->n_rows[event.shard]++;
+        self->n_skipped[event.shard] += !is_event;
         self->n_bytes[event.shard] += (int64_t)event.body.n_bytes;
-        self->reader.event(self->reader.arg, &event);
+        self->n_events += is_event;
+        if (is_event)
+            self->reader.event(self->reader.arg, &event);
     }
     return true;
 }
@@ -118,7 +134,7 @@ static void on_rows(void *arg, pg_fate_t fate, const pg_result_t *result)
     if (fate == PG_OK && !tell_rows(self, result))
         end.fate = PG_REJECTED;
     if (end.fate == PG_OK) {
-        end.n_events = (size_t)pg_rows(result);
+        end.n_events = self->n_events;
         end.more = unfinished(self);
     }
     self->reader.end(self->reader.arg, &end);

@@ -28,12 +28,14 @@ typedef struct {
 } eventlog_reader_t;
 
 /* Reads in each of the shards at most `limit` events whose id is greater than positions[shard].
+ * What is no event there, since no writer of ours wrote it, is left out.
  * Errors: as pg_query; then nothing is called. */
 err_t eventlog_read(pg_t *pg, const int64_t positions[N_SHARDS], shard_set_t shards, int limit,
                     const eventlog_reader_t *reader);
 
 /* Reads at most `limit` events of a stream, in order of rev, from `after_rev` + 1. `more` then
- * holds the stream's shard or nothing. Errors: as pg_query; then nothing is called. */
+ * holds the stream's shard or nothing. What is no event ends the reading with PG_REJECTED. Errors:
+ * as pg_query; then nothing is called. */
 err_t eventlog_read_stream(pg_t *pg, const uuid_t *stream, int64_t after_rev, int limit,
                            const eventlog_reader_t *reader);
 

@@ -21,6 +21,10 @@
 #define MAX_BATCH_BYTES (256 * 1024)
 #define POLL_US INT64_C(1000000)
 #define SAVE_US INT64_C(1000000)
+/* What could not be read is read again. */
+#define RETRY_US INT64_C(100000)
+/* Of what an actor may have in its inbox from former terms when another begins. */
+#define MAX_LEFT_OVER (INBOX_LIMIT / 4)
 
 static const uint32_t consumer_addresses[] = {ADDRESS_RECURRENCE, ADDRESS_REMINDER, ADDRESS_AUDIT};
 static const char *const consumer_names[] = {"recurrence", "reminder", "audit"};
@@ -33,10 +37,11 @@ static const pg_stmt_t save_positions = {
     " SELECT * FROM unnest($1::text[], $2::smallint[], $3::bigint[])"
     " ON CONFLICT (actor, shard) DO UPDATE SET id = excluded.id WHERE relay_position.id < "
     "excluded.id"};
-static const pg_stmt_t insert_dead_letter = {
+static const pg_stmt_t insert_dead_letters = {
     "INSERT INTO dead_letter (actor, event_id, stream, rev, reason, attempts)"
-    " VALUES ($1::text, $2::bigint, $3::uuid, $4::bigint, $5::text, 1) ON CONFLICT (actor, "
-    "event_id) DO NOTHING"};
+    " SELECT $1::text, event_id, stream, rev, reason, 1"
+    " FROM unnest($2::bigint[], $3::uuid[], $4::bigint[], $5::text[])"
+    " AS k(event_id, stream, rev, reason) ON CONFLICT (actor, event_id) DO NOTHING"};
 
 typedef enum { TERM_NONE, TERM_STARTING, TERM_LEADING } term_t;
 
@@ -60,11 +65,12 @@ struct relay {
     pg_loop_t loop;
     term_t term;
     uint64_t n_terms;
-    uint64_t n_batches;
+    uint32_t n_batches; /* the low half of their numbers; comes round */
     port_t *ports[N_CONSUMERS];
     ledger_t ledger;
     int64_t read_to[N_SHARDS]; /* handed out up to here */
     shard_set_t grown; /* may have more to read */
+    shard_set_t passed_over; /* of them, that the last reading left out: they come first */
     bool is_reading;
     bool is_saving;
     batch_t batch; /* being filled */
@@ -117,7 +123,8 @@ static void on_event(void *arg, const log_event_t *event)
     if (self->entry == NULL) {
         if (!ledger_has_room(&self->ledger)) {
             /* The rest is read again when there is room. */
-            self->grown |= (shard_set_t)1 << event->shard;
+            self->passed_over |= (shard_set_t)1 << event->shard;
+            self->grown |= self->passed_over;
             return;
         }
         uint64_t seq = self->n_terms << 32 | ++self->n_batches;
@@ -137,7 +144,16 @@ static void on_read(void *arg, const eventlog_end_t *end)
     relay_t *self = arg;
     self->is_reading = false;
     flush(self);
-    self->grown |= end->fate == PG_OK ? end->more : SHARDS_ALL;
+    if (end->fate == PG_OK)
+        self->grown |= end->more;
+    else
+        self->poll_mono_us = clock_now().mono_us + RETRY_US;
+}
+
+static bool can_read(const relay_t *self)
+{
+    return self->term == TERM_LEADING && !self->is_reading && self->grown != 0 &&
+           ledger_has_room(&self->ledger) && pg_is_ready(self->pg);
 }
 
 static void read_on(relay_t *self, now_t now)
@@ -146,11 +162,11 @@ static void read_on(relay_t *self, now_t now)
         self->poll_mono_us = now.mono_us + POLL_US;
         self->grown = SHARDS_ALL;
     }
-    if (self->term != TERM_LEADING || self->is_reading || self->grown == 0 ||
-        !ledger_has_room(&self->ledger) || !pg_is_ready(self->pg))
+    if (!can_read(self))
         return;
-    shard_set_t shards = self->grown;
-    self->grown = 0;
+    shard_set_t shards = self->passed_over != 0 ? self->passed_over : self->grown;
+    self->passed_over = 0;
+    self->grown &= ~shards;
     const eventlog_reader_t reader = {on_event, on_read, self};
     if (eventlog_read(self->pg, self->read_to, shards, READ_EVENTS, &reader) != ERR_OK) {
         self->grown |= shards;
@@ -238,35 +254,49 @@ static void on_buried(void *arg, pg_fate_t fate, const pg_result_t *result)
     burial->n_open--;
 }
 
-/* Queues the rows of an acknowledgement's dead letters. */
+/* One array parameter over the rejects behind `content`. */
+#define EACH_REJECT(type, put)                                                                     \
+    do {                                                                                           \
+        mp_reader_t each = content;                                                                \
+        pg_array_begin(&params, type);                                                             \
+        for (uint32_t i = 0; i < n_rejects && ack_next(&each, &reject); i++)                       \
+            put;                                                                                   \
+        pg_array_end(&params);                                                                     \
+    } while (0)
+
+/* Queues the rows of an acknowledgement's dead letters, all or none. */
 static void bury(relay_t *self, burial_t *burial)
 {
     mp_reader_t content;
     uint32_t address, n_rejects;
     uint64_t seq;
     reject_t reject;
+    pg_params_t params = {0};
     (void)message_kind(message_bytes(&burial->message), &content);
     if (!ack_open(&content, &address, &seq, &n_rejects))
         return;
-    burial->has_failed = false;
-    for (uint32_t i = 0; i < n_rejects && ack_next(&content, &reject); i++) {
-        pg_params_t params = {0};
-        pg_put_text(&params, slice_str(consumer_names[burial->consumer]));
-        pg_put_i64(&params, reject.event_id);
-        pg_put_uuid(&params, &reject.stream);
-        pg_put_i64(&params, reject.rev);
-        pg_put_text(&params, reject.reason);
-        log_line(LOG_WARN, "relay", "an actor cannot handle an event",
-                 "actor=%s event=%lld reason=\"%.*s\"", consumer_names[burial->consumer],
-                 (long long)reject.event_id, (int)reject.reason.n_bytes,
-                 (const char *)reject.reason.data);
-        if (pg_query(self->pg, &insert_dead_letter, &params, on_buried, burial) == ERR_OK)
-            burial->n_open++;
-        else
-            burial->has_failed = true;
-        pg_params_fini(&params);
-    }
+    pg_put_text(&params, slice_str(consumer_names[burial->consumer]));
+    EACH_REJECT(PG_I64, pg_array_i64(&params, reject.event_id));
+    EACH_REJECT(PG_UUID, pg_array_uuid(&params, &reject.stream));
+    EACH_REJECT(PG_I64, pg_array_i64(&params, reject.rev));
+    EACH_REJECT(PG_TEXT, pg_array_text(&params, reject.reason));
+    burial->has_failed =
+        pg_query(self->pg, &insert_dead_letters, &params, on_buried, burial) != ERR_OK;
+    burial->n_open += !burial->has_failed;
+    pg_params_fini(&params);
     (void)pg_sync(self->pg);
+}
+
+/* One line for a batch: what stands in the way of one of its events does so for others as well. */
+static void complain(const burial_t *burial, mp_reader_t content, uint32_t n_rejects)
+{
+    reject_t first;
+    if (!ack_next(&content, &first))
+        return;
+    log_line(LOG_WARN, "relay", "an actor cannot handle an event",
+             "actor=%s event=%lld reason=\"%.*s\" and_others=%u", consumer_names[burial->consumer],
+             (long long)first.event_id, (int)first.reason.n_bytes, (const char *)first.reason.data,
+             (unsigned)n_rejects - 1);
 }
 
 static void finish_burials(relay_t *self, now_t now)
@@ -310,6 +340,7 @@ static void receive_ack(relay_t *self, slice_t bytes, mp_reader_t *content)
     burial->next = self->burials;
     self->burials = burial;
     message_init(&burial->message, bytes);
+    complain(burial, *content, n_rejects);
     bury(self, burial);
 }
 
@@ -371,6 +402,17 @@ static void drop_burials(relay_t *self)
     }
 }
 
+/* An actor that takes nothing from its inbox must not be given term after term. */
+static bool have_room(const relay_t *self)
+{
+    for (size_t i = 0; i < N_CONSUMERS; i++) {
+        actor_t *actor = self->network->actors[consumer_addresses[i]];
+        if (actor != NULL && mailbox_depth(actor_inbox(actor)) > MAX_LEFT_OVER)
+            return false;
+    }
+    return true;
+}
+
 static void follow_lease(relay_t *self)
 {
     bool is_held = lease_is_held(&self->lease);
@@ -382,8 +424,9 @@ static void follow_lease(relay_t *self)
         self->entry = NULL;
         tell_leading(self, false);
     }
-    if (self->term == TERM_NONE && is_held && pg_is_ready(self->pg)) {
+    if (self->term == TERM_NONE && is_held && pg_is_ready(self->pg) && have_room(self)) {
         self->n_terms++;
+        self->passed_over = 0;
         ledger_init(&self->ledger, N_CONSUMERS);
         self->term = TERM_STARTING;
         if (pg_query(self->pg, &select_positions, NULL, on_positions, self) != ERR_OK ||
@@ -416,6 +459,8 @@ static int64_t relay_due(void *arg, now_t now)
     if (now.mono_us >= self->save_mono_us)
         save(self, now);
     sleep_us = shorter(sleep_us, pg_loop_turn(&self->loop, now));
+    if (can_read(self))
+        sleep_us = 0; /* that has brought an answer, and there is more */
     int64_t oldest_us = ledger_oldest_us(&self->ledger);
     int64_t lag_us = oldest_us == 0 || oldest_us > now.wall_us ? 0 : now.wall_us - oldest_us;
     metric_set(self->lag_seconds, lag_us / US_PER_S);

@@ -220,24 +220,66 @@ static void a_type_of_a_newer_program_is_unknown(void **state)
     assert_int_equal(heard.event.stored_type, 30000);
 }
 
-static void a_row_that_no_writer_wrote_ends_the_reading(void **state)
+/* Three rows of a stream in shard 45, of which the second is no event. */
+static void add_wrong_row(void)
 {
-    (void)state;
-    uuid_t stream = stream_id(301);
     script(
         database.url, EVENTS
         "SELECT 45, '01000000-0000-0000-0000-00000000012d', g, 1, NULL, gen_random_uuid(),"
         " gen_random_uuid(), true, now(), CASE g WHEN 2 THEN 'short' ELSE '0123456789abcdef' END,"
         " decode(repeat('ab', 32), 'hex'), '\\x00', 'bad' FROM generate_series(1, 3) AS g");
+}
+
+static int64_t id_of_row(int rev)
+{
+    char sql[120];
+    snprintf(sql, sizeof sql,
+             "SELECT id FROM event WHERE stream = '01000000-0000-0000-0000-00000000012d' AND rev = "
+             "%d",
+             rev);
+    return number_of(database.url, sql);
+}
+
+static void remove_wrong_row(void)
+{
+    script(database.url, "ALTER TABLE event DISABLE TRIGGER ALL; DELETE FROM event WHERE stream = "
+                         "'01000000-0000-0000-0000-00000000012d';"
+                         "ALTER TABLE event ENABLE ALWAYS TRIGGER event_rows;"
+                         "ALTER TABLE event ENABLE ALWAYS TRIGGER event_truncate");
+}
+
+static void a_row_that_no_writer_wrote_ends_the_reading_of_its_stream(void **state)
+{
+    (void)state;
+    uuid_t stream = stream_id(301);
+    add_wrong_row();
     heard = (heard_t){0};
     assert_int_equal(eventlog_read_stream(pg, &stream, 0, 10, &reader), ERR_OK);
     wait_for_end();
     assert_int_equal(heard.n, 1);
     assert_int_equal(heard.end.fate, PG_REJECTED);
-    script(database.url, "ALTER TABLE event DISABLE TRIGGER ALL; DELETE FROM event WHERE shard = "
-                         "45 AND epoch = 'short';"
-                         "ALTER TABLE event ENABLE ALWAYS TRIGGER event_rows;"
-                         "ALTER TABLE event ENABLE ALWAYS TRIGGER event_truncate");
+    remove_wrong_row();
+}
+
+static void a_row_that_no_writer_wrote_holds_up_no_shard(void **state)
+{
+    (void)state;
+    int64_t positions[N_SHARDS] = {0};
+    shard_set_t shards = (shard_set_t)1 << 45 | (shard_set_t)1 << 46;
+    while (read_on(positions, shards, 1000) > 0)
+        ;
+    add_wrong_row();
+    script(database.url, EVENTS
+           "SELECT 46, '01000000-0000-0000-0000-00000000012e', 1, 1, NULL, gen_random_uuid(),"
+           " gen_random_uuid(), true, now(), '0123456789abcdef',"
+           " decode(repeat('ab', 32), 'hex'), '\\x00', 'good'");
+    assert_int_equal(read_on(positions, shards, 1000), 3);
+    assert_int_equal(positions[45], id_of_row(3));
+    /* Alone it is nothing, and nothing more is to come. */
+    positions[45] = id_of_row(1);
+    assert_int_equal(read_on(positions, (shard_set_t)1 << 45, 1), 0);
+    assert_int_equal(heard.end.more, 0);
+    remove_wrong_row();
 }
 
 static void keep_heads(void *arg, pg_fate_t fate, const int64_t *heads)
@@ -375,7 +417,8 @@ int main(void)
         cmocka_unit_test(a_stream_is_read_behind_a_rev),
         cmocka_unit_test(what_was_purged_has_no_body),
         cmocka_unit_test(a_type_of_a_newer_program_is_unknown),
-        cmocka_unit_test(a_row_that_no_writer_wrote_ends_the_reading),
+        cmocka_unit_test(a_row_that_no_writer_wrote_ends_the_reading_of_its_stream),
+        cmocka_unit_test(a_row_that_no_writer_wrote_holds_up_no_shard),
         cmocka_unit_test(heads_are_where_reading_ends),
         cmocka_unit_test(a_lost_connection_ends_the_reading_once),
         cmocka_unit_test(every_reading_goes_by_an_index),
