@@ -4,9 +4,9 @@
  *
  * Two lanes never hold the same shard. A command that cannot go yet holds back the later ones of
  * its shards and of its author, so that everybody's commands are applied in the order in which they
- * came. With several lanes the shards are dealt out to them, or else the first batch would take
- * them all; a command that touches shards of two lanes goes through the first one, once nobody
- * holds them. */
+ * came. With several lanes the shards are dealt out to those that are connected, or else the first
+ * batch would take them all; a command that touches shards of two lanes goes through the first one,
+ * once nobody holds them. */
 #include "actors/writer.h"
 #include "actors/message.h"
 #include "actors/writer_batch.h"
@@ -14,9 +14,12 @@
 
 #include <stdlib.h>
 
-#define INBOX_LIMIT 256
+/* A busy gateway sends hundreds of small messages while a large batch is applied and encoded. */
+#define INBOX_LIMIT 1024
 #define MAX_LANES 8
 #define MAX_TOKENS_A_BATCH 100
+/* Of the commands' data; what they make of it is a few times as much. */
+#define MAX_BATCH_BYTES ((size_t)4 * 1024 * 1024)
 #define LOCK_WAIT_US INT64_C(2000000)
 #define REPLY_TIMEOUT_US INT64_C(10000000)
 #define FLUSH_BYTES (64 * 1024)
@@ -50,7 +53,11 @@ struct writer {
     actor_t *actor;
     lane_t lanes[MAX_LANES];
     unsigned n_lanes;
+    shard_set_t dealt[MAX_LANES];
+    unsigned first_lane; /* of those that shards are dealt to */
     pending_list_t queue;
+    size_t held_bytes; /* of the messages that all commands here came in */
+    uint32_t n_groups; /* that were ever made of batches that failed */
     locator_t locator;
     pg_t *warden;
     pg_loop_t warden_loop;
@@ -157,12 +164,35 @@ static void on_located(void *arg, pending_t *pending)
     enqueue(arg, pending);
 }
 
-static void on_not_found(void *arg, pending_t *pending)
+/* The list of the command that is going to make this task. NULL: there is none. */
+static const uuid_t *find_maker(const pending_list_t *list, const uuid_t *task)
 {
-    refuse(arg, pending, ERR_NOT_FOUND, APPLY_NO_TASK);
+    for (const pending_t *p = list->first; p != NULL; p = p->next) {
+        if (p->command.op == OP_TASK_CREATE && uuid_eq(&p->command.task, task))
+            return &p->command.list;
+    }
+    return NULL;
 }
 
-static void take_command(writer_t *self, intake_t *intake, const command_t *command, now_t now)
+/* A task that is not there yet may be about to be: then the command comes behind the one that makes
+ * it. */
+static void on_not_found(void *arg, pending_t *pending)
+{
+    writer_t *self = arg;
+    const uuid_t *list = find_maker(&self->queue, &pending->command.task);
+    for (unsigned i = 0; i < self->n_lanes && list == NULL; i++)
+        list = find_maker(&self->lanes[i].batch, &pending->command.task);
+    if (list == NULL) {
+        refuse(self, pending, ERR_NOT_FOUND, APPLY_NO_TASK);
+        return;
+    }
+    pending->command.list = *list;
+    pending->is_located = true;
+    enqueue(self, pending);
+}
+
+static void take_command(writer_t *self, intake_t *intake, const command_t *command, bool has_room,
+                         now_t now)
 {
     pending_t *pending = calloc(1, sizeof *pending);
     pending->intake = intake;
@@ -172,9 +202,9 @@ static void take_command(writer_t *self, intake_t *intake, const command_t *comm
     intake->n_users++;
     if (self->queue.n + locator_n_waiting(&self->locator) >= WRITER_MAX_QUEUE)
         refuse(self, pending, ERR_OVERLOADED, NULL);
-    else if (!uuid_is_nil(&pending->command.list))
-        enqueue(self, pending);
-    else if (uuid_is_nil(&command->task))
+    else if (!has_room)
+        refuse(self, pending, ERR_OVERLOADED, NULL);
+    else if (uuid_is_nil(&pending->command.list) && uuid_is_nil(&command->task))
         refuse(self, pending, ERR_NOT_FOUND, NULL);
     else
         locator_find(&self->locator, pending);
@@ -185,10 +215,8 @@ static void writer_receive(void *arg, slice_t bytes, now_t now)
     writer_t *self = arg;
     mp_reader_t content;
     uint32_t n = 0;
-    intake_t *intake = calloc(1, sizeof *intake);
-    message_init(&intake->message, bytes);
-    intake->arena = arena_new();
-    intake->n_users = 1;
+    bool has_room = self->held_bytes + bytes.n_bytes <= WRITER_MAX_QUEUE_BYTES;
+    intake_t *intake = intake_new(bytes, &self->held_bytes);
     if (message_kind(message_bytes(&intake->message), &content) == MESSAGE_COMMANDS &&
         batch_open(&content, &n)) {
         for (uint32_t i = 0; i < n; i++) {
@@ -197,25 +225,28 @@ static void writer_receive(void *arg, slice_t bytes, now_t now)
                 log_line(LOG_ERROR, "writer", "a command could not be read", NULL);
                 break;
             }
-            take_command(self, intake, &command, now);
+            take_command(self, intake, &command, has_room, now);
         }
     }
-    if (--intake->n_users == 0) {
-        message_fini(&intake->message);
-        arena_destroy(&intake->arena);
-        free(intake);
-    }
+    intake_release(intake);
 }
 
 /* --- batches --- */
 
-/* The shards that are dealt to a lane. */
-static shard_set_t dealt(const writer_t *self, unsigned lane)
+/* Deals the shards out to the lanes that have a connection, or a batch that waits for one: a lane
+ * that cannot get a session must not keep its share of the lists from being changed. */
+static void deal(writer_t *self)
 {
-    shard_set_t shards = 0;
-    for (unsigned shard = lane; shard < N_SHARDS; shard += self->n_lanes)
-        shards |= (shard_set_t)1 << shard;
-    return shards;
+    unsigned lanes[MAX_LANES] = {0};
+    unsigned n = 0;
+    for (unsigned i = 0; i < self->n_lanes; i++) {
+        self->dealt[i] = 0;
+        if (pg_is_connected(self->lanes[i].pg) || self->lanes[i].state != LANE_IDLE)
+            lanes[n++] = i;
+    }
+    for (unsigned shard = 0; n > 0 && shard < N_SHARDS; shard++)
+        self->dealt[lanes[shard % n]] |= (shard_set_t)1 << shard;
+    self->first_lane = lanes[0];
 }
 
 static uint64_t author_bit(const pending_t *pending)
@@ -227,12 +258,12 @@ static bool may_go(const writer_t *self, unsigned lane, const pending_t *p, shar
 {
     if (p->shards & held)
         return false;
-    if (self->n_lanes == 1 || (p->shards & ~dealt(self, lane)) == 0)
+    if ((p->shards & ~self->dealt[lane]) == 0)
         return true;
-    if (lane != 0)
+    if (lane != self->first_lane)
         return false;
-    for (unsigned other = 1; other < self->n_lanes; other++) {
-        if ((p->shards & ~dealt(self, other)) == 0)
+    for (unsigned other = 0; other < self->n_lanes; other++) {
+        if ((p->shards & ~self->dealt[other]) == 0)
             return false;
     }
     return true;
@@ -249,12 +280,14 @@ static void gather(writer_t *self, unsigned lane, pending_list_t *batch)
             authors |= author_bit(p);
     }
     pending_list_t rest = {0};
-    size_t n_tokens = 0;
+    size_t n_tokens = 0, n_bytes = 0;
     for (pending_t *p; (p = pending_pop(&self->queue)) != NULL;) {
-        bool fits = batch->n < WRITER_MAX_BATCH && !(p->is_alone && batch->n > 0) &&
-                    !(batch->n > 0 && batch->first->is_alone) && n_tokens < MAX_TOKENS_A_BATCH;
+        bool fits =
+            batch->n == 0 || (batch->n < WRITER_MAX_BATCH && p->group == batch->first->group &&
+                              n_tokens < MAX_TOKENS_A_BATCH && n_bytes < MAX_BATCH_BYTES);
         if (fits && !(authors & author_bit(p)) && may_go(self, lane, p, held)) {
             n_tokens += p->command.op == OP_TOKEN_CREATE;
+            n_bytes += p->command.data.n_bytes;
             pending_append(batch, p);
             continue;
         }
@@ -270,6 +303,7 @@ static void gather(writer_t *self, unsigned lane, pending_list_t *batch)
 
 static void start_batches(writer_t *self, now_t now)
 {
+    deal(self);
     for (unsigned i = 0; i < self->n_lanes && self->queue.n > 0; i++) {
         lane_t *lane = &self->lanes[i];
         if (lane->state != LANE_IDLE || !pg_is_ready(lane->pg))
@@ -289,8 +323,11 @@ static void answer_batch(writer_t *self, lane_t *lane)
     shard_set_t shards = lane->shards;
     pending_list_t later = {0};
     for (pending_t *p; (p = pending_pop(&lane->batch)) != NULL;) {
-        if (p->has_moved) {
-            p->has_moved = false;
+        if (p->is_put_back) {
+            if (!uuid_is_nil(&p->moved_to)) {
+                p->command.list = p->moved_to;
+                p->n_moves++;
+            }
             find_shards(p);
             pending_append(&later, p);
             continue;
@@ -322,19 +359,35 @@ static void refuse_poison(writer_t *self, const lane_t *lane, pending_t *p)
     }
 }
 
-/* One bad command must not spoil the others: they run again one by one, and the bad one is refused.
+/* Somebody else had the same command in a batch at the same time: run again, it is found in the
+ * log.
  */
+static bool may_be_repeat(const lane_t *lane)
+{
+    return lane->batch.first->group == 0 && strcmp(lane->constraint, "event_command") == 0;
+}
+
+/* One bad command must not spoil the others: what was refused runs again in halves, until the bad
+ * one is by itself. What failed for a reason that passes is tried one by one. */
 static void isolate(writer_t *self, lane_t *lane, now_t now)
 {
-    bool is_single = lane->batch.n == 1;
+    bool is_single = lane->batch.n == 1 && !may_be_repeat(lane);
+    size_t n_left = lane->state == LANE_REJECTED ? (lane->batch.n + 1) / 2 : 1;
+    size_t n_group = n_left;
     pending_list_t again = {0};
+    self->n_groups++;
     for (pending_t *p; (p = pending_pop(&lane->batch)) != NULL;) {
         if (now.mono_us >= p->deadline_mono_us || (is_single && lane->state == LANE_GIVEN_UP))
             refuse_away(self, p);
         else if (is_single)
             refuse_poison(self, lane, p);
         else {
-            p->is_alone = true;
+            if (n_left == 0) {
+                self->n_groups++;
+                n_left = n_group;
+            }
+            n_left--;
+            p->group = self->n_groups;
             pending_append(&again, p);
         }
     }
@@ -373,22 +426,28 @@ static void expire_queue(writer_t *self, now_t now)
         refuse_away(self, p);
 }
 
-static void note_readiness(writer_t *self)
+/* The connection that is missing: one lane is enough, and the one that locates. NULL: none. */
+static const pg_t *missing(const writer_t *self)
 {
     for (unsigned i = 0; i < self->n_lanes; i++) {
-        if (pg_is_connected(self->lanes[i].pg)) {
-            network_set_ready(self->network, true, "");
-            if (log_clear(&self->away))
-                log_line(LOG_INFO, "writer", "the database is there", NULL);
-            return;
-        }
+        if (pg_is_connected(self->lanes[i].pg))
+            return pg_is_connected(self->warden) ? NULL : self->warden;
     }
-    network_set_ready(self->network, false, pg_trouble(self->lanes[0].pg));
-    bool is_connecting =
-        pg_session(self->lanes[0].pg) == 0 && pg_trouble(self->lanes[0].pg)[0] == '\0';
+    return self->lanes[0].pg;
+}
+
+static void note_readiness(writer_t *self)
+{
+    const pg_t *pg = missing(self);
+    network_set_ready(self->network, pg == NULL, pg == NULL ? "" : pg_trouble(pg));
+    if (pg == NULL) {
+        if (log_clear(&self->away))
+            log_line(LOG_INFO, "writer", "the database is there", NULL);
+        return;
+    }
+    bool is_connecting = pg_session(pg) == 0 && pg_trouble(pg)[0] == '\0';
     if (!is_connecting && log_once(&self->away))
-        log_line(LOG_WARN, "writer", "the database is away", "why=\"%s\"",
-                 pg_trouble(self->lanes[0].pg));
+        log_line(LOG_WARN, "writer", "the database is away", "why=\"%s\"", pg_trouble(pg));
 }
 
 static void on_holders_ended(void *arg, pg_fate_t fate, const pg_result_t *result)
@@ -438,6 +497,25 @@ static int64_t shorter(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
+/* How long the lane needs no turn, whatever its connection does. */
+static int64_t lane_sleep_us(const lane_t *lane)
+{
+    switch (lane->state) {
+    case LANE_COMMITTED:
+    case LANE_REJECTED:
+    case LANE_GIVEN_UP:
+        return 0;
+    case LANE_BACKING_OFF:
+        return INT64_C(20000);
+    case LANE_IDLE:
+    case LANE_LOADING:
+    case LANE_STORING:
+    case LANE_ROLLING_BACK:
+        break;
+    }
+    return INT64_MAX;
+}
+
 static int64_t writer_due(void *arg, now_t now)
 {
     writer_t *self = arg;
@@ -447,8 +525,6 @@ static int64_t writer_due(void *arg, now_t now)
         sleep_us = shorter(sleep_us, pg_loop_turn(&lane->loop, now));
         lane_turn(lane, now);
         settle_lane(self, lane, now);
-        if (lane->state == LANE_BACKING_OFF)
-            sleep_us = shorter(sleep_us, INT64_C(20000));
     }
     watch_locks(self, now);
     locator_turn(&self->locator);
@@ -457,13 +533,16 @@ static int64_t writer_due(void *arg, now_t now)
     start_batches(self, now);
     flush_returns(self);
     note_readiness(self);
-    /* What was queued just now is sent before we wait. */
-    for (unsigned i = 0; i < self->n_lanes; i++)
+    /* What was queued just now is sent before we wait; that may also bring an answer. */
+    for (unsigned i = 0; i < self->n_lanes; i++) {
         sleep_us = shorter(sleep_us, pg_loop_turn(&self->lanes[i].loop, now));
+        sleep_us = shorter(sleep_us, lane_sleep_us(&self->lanes[i]));
+    }
     if (self->n_unsent > 0)
         sleep_us = shorter(sleep_us, UNSENT_US);
     actor_note(self->actor, "queue", (int64_t)self->queue.n);
     actor_note(self->actor, "queue_limit", WRITER_MAX_QUEUE);
+    actor_note(self->actor, "queue_bytes", (int64_t)self->held_bytes);
     return sleep_us;
 }
 
@@ -539,6 +618,8 @@ static void writer_close(void *arg)
     pg_loop_fini(&self->warden_loop);
     pg_destroy(&self->warden);
     for (pending_t *p; (p = pending_pop(&self->queue)) != NULL;)
+        refuse_away(self, p);
+    for (pending_t *p; (p = locator_take(&self->locator)) != NULL;)
         refuse_away(self, p);
     locator_fini(&self->locator);
     flush_returns(self);

@@ -15,6 +15,8 @@
 #include "actors/network.h"
 
 #define WRITER_MAX_QUEUE 16384
+/* Of the messages that waiting commands came in. */
+#define WRITER_MAX_QUEUE_BYTES ((size_t)64 * 1024 * 1024)
 #define WRITER_MAX_BATCH 1000
 
 typedef struct writer writer_t;

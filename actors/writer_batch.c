@@ -64,13 +64,30 @@ void pending_join(pending_list_t *front, pending_list_t *back)
 
 void pending_destroy(pending_t *pending)
 {
-    intake_t *intake = pending->intake;
-    if (--intake->n_users == 0) {
-        message_fini(&intake->message);
-        arena_destroy(&intake->arena);
-        free(intake);
-    }
+    intake_release(pending->intake);
     free(pending);
+}
+
+intake_t *intake_new(slice_t bytes, size_t *held)
+{
+    intake_t *self = calloc(1, sizeof *self);
+    message_init(&self->message, bytes);
+    self->arena = arena_new();
+    self->n_users = 1;
+    self->n_bytes = bytes.n_bytes;
+    self->held = held;
+    *held += bytes.n_bytes;
+    return self;
+}
+
+void intake_release(intake_t *intake)
+{
+    if (--intake->n_users > 0)
+        return;
+    *intake->held -= intake->n_bytes;
+    message_fini(&intake->message);
+    arena_destroy(&intake->arena);
+    free(intake);
 }
 
 /* --- the transaction --- */
@@ -134,6 +151,12 @@ static void fail(lane_t *self)
         decide(self);
 }
 
+/* Whether this run changed something for the command: neither refused nor found to be a repeat. */
+static bool was_applied(const pending_t *p)
+{
+    return !p->is_put_back && p->outcome.problem.err == ERR_OK && !p->outcome.is_replay;
+}
+
 static void on_committed(void *arg, pg_fate_t fate, const pg_result_t *result)
 {
     lane_t *self = arg;
@@ -145,31 +168,42 @@ static void on_committed(void *arg, pg_fate_t fate, const pg_result_t *result)
     /* Anything but a broken connection tells for certain that nothing was committed. */
     bool is_uncertain = self->fate == PG_LOST;
     for (pending_t *p = self->batch.first; p != NULL; p = p->next)
-        p->is_uncertain = p->is_uncertain || is_uncertain;
+        p->is_uncertain = p->is_uncertain || (is_uncertain && was_applied(p));
     fail(self);
 }
 
-/* A task that had moved before the locks were taken is in another list now: the command must be
- * located anew. */
-static bool has_moved(lane_t *self, pending_t *p)
+/* The list that a task is in now, if it had moved there before the locks were taken: the command
+ * must be run again under other locks. Else nil. */
+static uuid_t moved_to(lane_t *self, const pending_t *p)
 {
     if (!p->is_located)
-        return false;
+        return UUID_NIL;
     const state_task_t *task = state_task(self->loaded, &p->command.task);
-    return task != NULL && !uuid_eq(&task->task.list, &p->command.list);
+    bool has_moved = task != NULL && !uuid_eq(&task->task.list, &p->command.list);
+    return has_moved ? task->task.list : UUID_NIL;
+}
+
+/* Whether one before it that was put back is of the same author or about the same task. */
+static bool follows_one_put_back(const lane_t *self, const pending_t *p)
+{
+    for (const pending_t *q = self->batch.first; q != p; q = q->next) {
+        if (q->is_put_back && (uuid_eq(&q->command.author, &p->command.author) ||
+                               uuid_eq(&q->command.task, &p->command.task)))
+            return true;
+    }
+    return false;
 }
 
 static void apply_all(lane_t *self, int64_t now_us)
 {
+    bool has_any = false;
     for (pending_t *p = self->batch.first; p != NULL; p = p->next) {
-        p->has_moved = has_moved(self, p);
-        if (p->has_moved) {
-            p->n_moves++;
-            p->command.list = state_task(self->loaded, &p->command.task)->task.list;
-        } else {
-            memset(&p->outcome, 0, sizeof p->outcome);
+        memset(&p->outcome, 0, sizeof p->outcome);
+        p->moved_to = moved_to(self, p);
+        p->is_put_back = !uuid_is_nil(&p->moved_to) || (has_any && follows_one_put_back(self, p));
+        has_any = has_any || p->is_put_back;
+        if (!p->is_put_back)
             apply(&p->command, self->loaded, now_us, &p->outcome);
-        }
     }
 }
 

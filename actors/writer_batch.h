@@ -14,7 +14,14 @@ typedef struct {
     message_t message;
     arena_t *arena;
     size_t n_users;
+    size_t n_bytes;
+    size_t *held; /* sum of the bytes of all intakes */
 } intake_t;
+
+/* Makes one of these bytes, for one user; counts it in `held`, which outlives it. */
+intake_t *intake_new(slice_t bytes, size_t *held);
+/* One user less; the last one's release frees it. */
+void intake_release(intake_t *intake);
 
 /* A command that waits for its result. */
 typedef struct pending {
@@ -25,10 +32,11 @@ typedef struct pending {
     shard_set_t shards;
     int64_t deadline_mono_us;
     int n_moves; /* how often its task had moved to another list meanwhile */
-    bool has_moved; /* so in this run: not applied, to be queued again */
+    bool is_put_back; /* not applied in this run, to be queued again */
+    uuid_t moved_to; /* because its task is in this list now; nil: it has to follow one of those */
     bool is_located; /* the list was found by us, and may be out of date */
-    bool is_alone; /* to be run in a batch of its own */
-    bool is_uncertain; /* its COMMIT was sent and not answered */
+    uint32_t group; /* of a batch that failed: to be run with no others; 0: none */
+    bool is_uncertain; /* it was applied, and the COMMIT was sent and not answered */
     outcome_t outcome; /* once applied; borrows from the lane's arena */
 } pending_t;
 

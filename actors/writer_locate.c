@@ -3,6 +3,7 @@
  * wrong place does no harm, it only costs another turn. */
 #include "actors/writer_locate.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 static const pg_stmt_t select_places = {"SELECT id, list FROM task WHERE id = ANY($1::uuid[])"};
@@ -28,32 +29,53 @@ void locator_init(locator_t *self, pg_t *pg, locator_done_f *located, locator_do
 {
     *self = (locator_t){.pg = pg, .located = located, .not_found = not_found, .arg = arg};
     self->known = calloc(LOCATOR_SLOTS, sizeof *self->known);
+    self->n_held = calloc(LOCATOR_AUTHORS, sizeof *self->n_held);
 }
 
 void locator_fini(locator_t *self)
 {
-    for (pending_t *p; (p = pending_pop(&self->waiting)) != NULL;)
-        self->not_found(self->arg, p);
-    for (pending_t *p; (p = pending_pop(&self->asked)) != NULL;)
-        self->not_found(self->arg, p);
+    assert(self->waiting.n == 0 && self->asked.n == 0);
     free(self->known);
+    free(self->n_held);
     self->known = NULL;
+    self->n_held = NULL;
 }
 
-static void locate(locator_t *self, pending_t *pending, const uuid_t *list)
+static uint32_t *n_held_of(const locator_t *self, const pending_t *pending)
 {
+    return &self->n_held[uuid_hash(&pending->command.author) % LOCATOR_AUTHORS];
+}
+
+/* Whether the command's list is known, filling it in. */
+static bool is_located(const locator_t *self, pending_t *pending)
+{
+    if (!uuid_is_nil(&pending->command.list))
+        return true;
+    const uuid_t *list = recall(self, &pending->command.task);
+    if (list == NULL)
+        return false;
     pending->command.list = *list;
     pending->is_located = true;
-    self->located(self->arg, pending);
+    return true;
 }
 
 void locator_find(locator_t *self, pending_t *pending)
 {
-    const uuid_t *list = recall(self, &pending->command.task);
-    if (list != NULL)
-        locate(self, pending, list);
-    else
-        pending_append(&self->waiting, pending);
+    if (*n_held_of(self, pending) == 0 && is_located(self, pending)) {
+        self->located(self->arg, pending);
+        return;
+    }
+    ++*n_held_of(self, pending);
+    pending_append(&self->waiting, pending);
+}
+
+/* Takes the first of a list out, to be handed on. */
+static pending_t *take(locator_t *self, pending_list_t *list)
+{
+    pending_t *pending = pending_pop(list);
+    if (pending != NULL)
+        --*n_held_of(self, pending);
+    return pending;
 }
 
 /* The list of a task among the rows: only for one whose slot another of the same read has taken. */
@@ -69,48 +91,62 @@ static bool find_row(const pg_result_t *result, const uuid_t *task, uuid_t *list
     return false;
 }
 
-static void on_places(void *arg, pg_fate_t fate, const pg_result_t *result)
+/* Hands on what was asked about, now that it is known; or all of it waits as before. */
+static void settle(locator_t *self, bool is_answered, const pg_result_t *result)
 {
-    locator_t *self = arg;
-    if (fate == PG_OK) {
-        for (int row = 0; row < pg_rows(result); row++) {
-            uuid_t task = pg_uuid(result, row, 0), list = pg_uuid(result, row, 1);
-            remember(self, &task, &list);
-        }
-    }
     pending_list_t asked = self->asked;
     self->asked = (pending_list_t){0};
-    for (pending_t *next, *p = asked.first; p != NULL; p = next) {
-        next = p->next;
-        const uuid_t *known = recall(self, &p->command.task);
+    if (!is_answered) {
+        pending_join(&asked, &self->waiting);
+        self->waiting = asked;
+        return;
+    }
+    for (pending_t *p; (p = take(self, &asked)) != NULL;) {
         uuid_t list;
-        if (known != NULL)
-            locate(self, p, known);
-        else if (fate != PG_OK)
-            pending_append(&self->waiting, p);
-        else if (find_row(result, &p->command.task, &list))
-            locate(self, p, &list);
+        bool is_there = is_located(self, p);
+        if (!is_there && find_row(result, &p->command.task, &list)) {
+            p->command.list = list;
+            p->is_located = is_there = true;
+        }
+        if (is_there)
+            self->located(self->arg, p);
         else
             self->not_found(self->arg, p);
     }
 }
 
+static void on_places(void *arg, pg_fate_t fate, const pg_result_t *result)
+{
+    locator_t *self = arg;
+    for (int row = 0; fate == PG_OK && row < pg_rows(result); row++) {
+        uuid_t task = pg_uuid(result, row, 0), list = pg_uuid(result, row, 1);
+        remember(self, &task, &list);
+    }
+    settle(self, fate == PG_OK, result);
+}
+
 void locator_turn(locator_t *self)
 {
+    size_t n_unknown = 0;
     if (self->waiting.n == 0 || self->asked.n > 0 || !pg_is_ready(self->pg))
         return;
     pg_params_t params = {0};
     pg_array_begin(&params, PG_UUID);
     for (pending_t *p;
          self->asked.n < WRITER_MAX_BATCH && (p = pending_pop(&self->waiting)) != NULL;) {
-        pg_array_uuid(&params, &p->command.task);
+        if (!is_located(self, p)) {
+            pg_array_uuid(&params, &p->command.task);
+            n_unknown++;
+        }
         pending_append(&self->asked, p);
     }
     pg_array_end(&params);
-    if (pg_query(self->pg, &select_places, &params, on_places, self) == ERR_OK)
+    if (n_unknown == 0)
+        settle(self, true, NULL);
+    else if (pg_query(self->pg, &select_places, &params, on_places, self) == ERR_OK)
         (void)pg_sync(self->pg);
     else
-        on_places(self, PG_LOST, NULL);
+        settle(self, false, NULL);
     pg_params_fini(&params);
 }
 
@@ -118,7 +154,12 @@ pending_t *locator_expired(locator_t *self, now_t now)
 {
     if (self->waiting.first == NULL || now.mono_us < self->waiting.first->deadline_mono_us)
         return NULL;
-    return pending_pop(&self->waiting);
+    return take(self, &self->waiting);
+}
+
+pending_t *locator_take(locator_t *self)
+{
+    return take(self, self->asked.n > 0 ? &self->asked : &self->waiting);
 }
 
 size_t locator_n_waiting(const locator_t *self)

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <stdlib.h>
 
 #include "actors/log.h"
 #include "actors/message.h"
@@ -142,6 +143,50 @@ static void a_full_queue_refuses_what_is_too_much_and_keeps_what_came_before(voi
     assert_int_equal(self->n_of[ERR_OVERLOADED], 3);
 }
 
+/* One command with so much data. */
+static void send_large(fixture_t *self, size_t n_bytes)
+{
+    batch_t batch = {0};
+    buf_t data = {0};
+    message_t message;
+    uint64_t tag = ++self->n_sent;
+    command_t command = {.op = OP_TASK_PATCH, .reply_to = ADDRESS_GATEWAY, .tag = tag};
+    memcpy(command.id.bytes, &tag, sizeof tag);
+    command.task.bytes[0] = command.author.bytes[0] = command.list.bytes[0] = 1;
+    void *bytes = calloc(1, n_bytes);
+    mp_put_bin(&data, slice_of(bytes, n_bytes));
+    command.data = buf_slice(&data);
+    batch_begin(&batch, MESSAGE_COMMANDS);
+    command_encode(&command, &batch.buf);
+    batch.n_items++;
+    batch_finish(&batch, &message);
+    assert_int_equal(port_send(self->port, &message), ERR_OK);
+    buf_fini(&data);
+    free(bytes);
+}
+
+static void what_waits_is_bounded_in_bytes_as_well(void **state)
+{
+    fixture_t *self = *state;
+    const size_t n_bytes = 1024 * 1024;
+    while (self->n_sent < WRITER_MAX_QUEUE_BYTES / n_bytes - 1) {
+        send_large(self, n_bytes);
+        step(self, 1000);
+    }
+    uint64_t n_waiting = self->n_sent;
+    assert_int_equal(self->n_answered, 0);
+    send_large(self, n_bytes);
+    send_large(self, n_bytes);
+    step(self, 1000);
+    assert_int_equal(self->n_of[ERR_OVERLOADED], 2);
+    send(self, 1, true);
+    step(self, TIMEOUT_US);
+    assert_int_equal(self->n_of[ERR_UNAVAILABLE], n_waiting);
+    send_large(self, n_bytes);
+    step(self, 1000);
+    assert_int_equal(self->n_of[ERR_OVERLOADED], 2);
+}
+
 static void what_has_to_be_located_counts_as_well(void **state)
 {
     fixture_t *self = *state;
@@ -169,6 +214,17 @@ static void a_command_waits_for_the_database_until_its_deadline(void **state)
     assert_int_equal(self->n_of[ERR_UNAVAILABLE], 2);
 }
 
+static void what_cannot_be_located_any_more_is_not_said_to_be_missing(void **state)
+{
+    fixture_t *self = *state;
+    send(self, 3, false);
+    step(self, 1000);
+    port_destroy(&self->port);
+    writer_destroy(&self->writer);
+    receive_results(self);
+    assert_int_equal(self->n_of[ERR_UNAVAILABLE], 3);
+}
+
 static void whoever_waits_when_it_ends_is_answered(void **state)
 {
     fixture_t *self = *state;
@@ -184,8 +240,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_full_queue_refuses_what_is_too_much_and_keeps_what_came_before),
+        TEST(what_waits_is_bounded_in_bytes_as_well),
         TEST(what_has_to_be_located_counts_as_well),
         TEST(a_command_waits_for_the_database_until_its_deadline),
+        TEST(what_cannot_be_located_any_more_is_not_said_to_be_missing),
         TEST(whoever_waits_when_it_ends_is_answered),
     };
     log_configure(LOG_ERROR, false);
