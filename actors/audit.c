@@ -350,8 +350,9 @@ static err_t audit_open(void *arg, actor_t *actor)
     metrics_t *metrics = self->network->metrics;
     const pg_options_t options = {.url = self->network->config->database_url,
                                   .who = "taskwire audit",
-                                  .options =
-                                      "-c statement_timeout=10000 -c jit=off -c enable_seqscan=off",
+                                  /* What is anchored must not be gone after a crash. */
+                                  .options = "-c synchronous_commit=on -c statement_timeout=10000 "
+                                             "-c jit=off -c enable_seqscan=off",
                                   .reply_timeout_us = TIMEOUT_US};
     (void)actor;
     self->pg = pg_new(&options);

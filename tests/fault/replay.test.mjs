@@ -57,10 +57,31 @@ describe('what the log brings about', () => {
     await isPassed('recurrence', list.id, id);
     assert.ok((await position('audit', list.id)) < id, 'its position is not ahead of what it has stored');
     await bench.taskwire.kill();
+    await hold.endWaiters();
     await hold.release();
     await bench.taskwire.start();
     await waitFor(async () => (await audited(list.id)) === 2, 'the event is audited');
     await verify();
+  });
+
+  it('a successor that was not made yet when the process died is made afterwards', async (t) => {
+    const list = await me.list();
+    const task = await me.task(list.id, { due: '2030-01-01', recurrence: { rule: 'daily' } });
+    const hold = await Hold.of(bench.cluster, 'SELECT pg_advisory_lock(1)');
+    t.after(() => hold.release());
+    await value(`CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock(1); RETURN NEW; END $$;
+      CREATE TRIGGER wait BEFORE INSERT ON task FOR EACH ROW WHEN (NEW.occurrence = 2) EXECUTE FUNCTION wait()`);
+    granted(await me.post(`/v1/tasks/${task.id}/complete`));
+    const id = await lastId(list.id);
+    await hold.untilWaited();
+    await isPassed('audit', list.id, id);
+    assert.ok((await position('recurrence', list.id)) < id, 'its position is not ahead of what it has done');
+    await bench.taskwire.kill();
+    await hold.endWaiters();
+    await hold.release();
+    await value('DROP TRIGGER wait ON task');
+    await bench.taskwire.start();
+    await waitFor(async () => (await value(`SELECT count(*) FROM task WHERE series = '${task.id}'`)) === '2', 'there is a successor');
   });
 
   it('what an actor could not store it stores when it can', async (t) => {

@@ -82,6 +82,21 @@ describe('the writer', () => {
     assert.deepEqual(ids, [...ids].sort((a, b) => a - b), 'in the order in which they came');
   });
 
+  it('who waits when the program is asked to end gets the answer first', async (t) => {
+    const list = await me.list();
+    const hold = await Hold.shardsOf(bench.cluster, [list.id]);
+    t.after(() => hold.release());
+    const tasks = Promise.all([1, 2].map(() => new Client(double.url, me.token).task(list.id)));
+    await hold.untilWaited();
+    double.signal('SIGTERM');
+    await waitFor(() => double.log.includes('asked to stop'), 'it is about to end');
+    const asked = Date.now();
+    await waitFor(() => Date.now() - asked > 1500, 'longer than connections without a question are left');
+    await hold.release();
+    assert.deepEqual((await tasks).map((task) => task.rev).sort(), [2, 3]);
+    assert.equal((await double.ended).code, 0);
+  });
+
   const shardIsUsed = async (list) => (await bench.cluster.value(
     `SELECT count(*) FROM event e JOIN stream s ON s.id = e.stream WHERE s.id = '${list.id}' AND e.type = 1`)) !== '0';
 });

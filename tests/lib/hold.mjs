@@ -35,6 +35,12 @@ export class Hold {
     await waitFor(async () => (await this.waiters()) >= n, `${n} sessions wait for what is held`);
   }
 
+  // Ends the sessions that wait: else they would go on when it is let go, even if their process has died.
+  async endWaiters() {
+    await this.cluster.query(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE ${this.pid} = ANY (pg_blocking_pids(pid))`);
+    await waitFor(async () => (await this.waiters()) === 0, 'nobody waits any more');
+  }
+
   // Once is enough, and more does no harm.
   async release() {
     if (this.isReleased) return;
