@@ -178,5 +178,6 @@ void cli_help(buf_t *out)
                         "TASKWIRE_X_FILE names a file that holds the value of X.\n\n");
     config_help(out);
     buf_append_str(out, "\nExit codes: 0 stopped by a signal, 64 bad command line, 69 the database "
-                        "stayed away, 70 a bug,\n78 bad setting.\n");
+                        "stayed away, 70 a bug,\n78 bad setting, also one that names a database, "
+                        "login or address that cannot be used.\n");
 }

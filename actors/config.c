@@ -46,7 +46,7 @@ typedef struct {
     const char *const *words;
     int64_t min;
     int64_t max;
-    bool is_required;
+    unsigned need; /* CONFIG_NEEDS_…: there is no default */
 } setting_t;
 
 static const char *const registration_words[] = {"closed", "open", NULL};
@@ -60,9 +60,9 @@ static const setting_t settings[] = {
      .help = "Address for HTTP and WebSocket; port 0 picks a free one."},
     {"ADMIN_LISTEN", KIND_ADDRESS, FIELD(admin_listen), .fallback = "127.0.0.1:8081",
      .help = "Address for /metrics, /actors, /healthz and /readyz."},
-    {"DATABASE_URL", KIND_TEXT, FIELD(database_url), .fallback = "", .is_required = true,
+    {"DATABASE_URL", KIND_TEXT, FIELD(database_url), .fallback = "", .need = CONFIG_NEEDS_DATABASE,
      .help = "PostgreSQL 15 or newer, as a URL or a libpq connection string."},
-    {"DATA_DIR", KIND_TEXT, FIELD(data_dir), .fallback = "", .is_required = true,
+    {"DATA_DIR", KIND_TEXT, FIELD(data_dir), .fallback = "", .need = CONFIG_NEEDS_DATA_DIR,
      .help = "Directory for what must live outside the database, like the audit anchors."},
     {"REGISTRATION", KIND_SWITCH, FIELD(is_registration_open), .fallback = "closed",
      .words = registration_words,
@@ -114,6 +114,7 @@ typedef struct {
 typedef struct {
     config_t config; /* first, so that a config_t is one of these */
     char *texts[N_SETTINGS];
+    char keys[N_SETTINGS][MAX_KEY_CHARS]; /* as they were written */
 } full_config_t;
 
 static bool complain(char *error, const char *key, const char *format, ...)
@@ -412,7 +413,7 @@ static bool check_text(const setting_t *setting, const char *key, const char *te
     bool is_empty = *text == '\0';
     switch (setting->kind) {
     case KIND_TEXT:
-        return !setting->is_required || !is_empty || complain(error, key, "it is required");
+        return setting->need == 0 || !is_empty || complain(error, key, "it is required");
     case KIND_ADDRESS:
         return is_address(text) ||
                complain(error, key, "it must be HOST:PORT, like 127.0.0.1:8080 or [::1]:8080");
@@ -481,24 +482,27 @@ static const given_t *pick(const source_t *first, const source_t *second, size_t
 
 /* Takes all settings from the sources; those that are missing get their defaults. */
 static bool take_all(full_config_t *self, const source_t *environment, const source_t *file,
-                     bool require, char *error)
+                     unsigned needs, char *error)
 {
     for (size_t i = 0; i < N_SETTINGS; i++) {
         const given_t *given = pick(environment, file, i);
         bool is_given = given != NULL && *given->text != '\0';
         const char *text = is_given ? given->text : settings[i].fallback;
-        char key[MAX_KEY_CHARS];
-        snprintf(key, sizeof key, PREFIX "%s", settings[i].key);
+        char *key = self->keys[i];
+        if (given != NULL)
+            snprintf(key, MAX_KEY_CHARS, "%s", given->key);
+        else
+            snprintf(key, MAX_KEY_CHARS, PREFIX "%s", settings[i].key);
         self->texts[i] = copy_text(text, strlen(text));
-        bool is_excused = settings[i].is_required && !is_given && !require;
-        if (!take(self, i, given != NULL ? given->key : key, error) && !is_excused)
+        bool is_excused = !is_given && settings[i].need != 0 && (settings[i].need & needs) == 0;
+        if (!take(self, i, key, error) && !is_excused)
             return false;
     }
     error[0] = '\0';
     return true;
 }
 
-config_t *config_new(char **environment, const char *file, bool require,
+config_t *config_new(char **environment, const char *file, unsigned needs,
                      char error[CONFIG_ERROR_CHARS])
 {
     error[0] = '\0';
@@ -508,9 +512,10 @@ config_t *config_new(char **environment, const char *file, bool require,
     if (self == NULL)
         abort();
     config_t *config = &self->config;
+    config->origin = self;
     if ((file != NULL && !read_config_file(&from_file, file, error)) ||
         !read_environment(&from_environment, environment, error) ||
-        !take_all(self, &from_environment, &from_file, require, error))
+        !take_all(self, &from_environment, &from_file, needs, error))
         config_destroy(&config);
     fini_source(&from_environment);
     fini_source(&from_file);
@@ -530,6 +535,13 @@ void config_destroy(config_t **self_p)
 
 /* --- showing them --- */
 
+const char *config_key(const config_t *self, const char *name)
+{
+    const full_config_t *full = self->origin;
+    size_t i = find_setting(name, strlen(name));
+    return full == NULL || i == N_SETTINGS ? name : full->keys[i];
+}
+
 void config_print(const config_t *self, buf_t *out)
 {
     const full_config_t *full = (const full_config_t *)(const void *)self;
@@ -545,7 +557,7 @@ void config_help(buf_t *out)
     for (size_t i = 0; i < N_SETTINGS; i++) {
         const char *fallback = settings[i].fallback;
         buf_format(out, "  " PREFIX "%s", settings[i].key);
-        if (settings[i].is_required)
+        if (settings[i].need != 0)
             buf_append_str(out, " (required)");
         else if (*fallback != '\0')
             buf_format(out, " (default %s)", fallback);

@@ -15,6 +15,7 @@ typedef struct config config_t;
 /* Everything is text and numbers in their final unit; strings are owned by the config and never
  * NULL. */
 struct config {
+    const void *origin; /* what config_key asks; NULL in tests that make a config by hand */
     const char *listen;
     const char *admin_listen;
     const char *database_url;
@@ -40,10 +41,16 @@ struct config {
 
 /* Reads the environment (`environ`-like) and the file, which may be NULL; the environment wins. An
  * unknown TASKWIRE_ or file key, a bad value, a missing required one: NULL, with a sentence that
- * names the key in `error`. `require` says whether DATABASE_URL and DATA_DIR must be there. */
-config_t *config_new(char **environment, const char *file, bool require,
+ * names the key in `error`. `needs` says which settings without a default must be there. */
+#define CONFIG_NEEDS_DATABASE 1u
+#define CONFIG_NEEDS_DATA_DIR 2u
+config_t *config_new(char **environment, const char *file, unsigned needs,
                      char error[CONFIG_ERROR_CHARS]);
 void config_destroy(config_t **self_p);
+
+/* The setting, like "LISTEN", as the operator wrote it: TASKWIRE_LISTEN, TASKWIRE_LISTEN_FILE, or
+ * listen in a config file. For messages about a value that turned out wrong only in use. */
+const char *config_key(const config_t *self, const char *name);
 
 /* Appends the effective settings as KEY=VALUE lines; secrets (also passwords inside URLs) are
  * masked. */

@@ -3,6 +3,7 @@
  * all actors. The only file that sees every part, and the only one that exits. */
 #include <errno.h>
 #include <malloc.h>
+#include <poll.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,7 +27,9 @@
 
 #define ERROR_CHARS 512
 #define CONNECT_US INT64_C(5000000)
-#define MIGRATE_RETRY_US INT64_C(200000)
+#define MIGRATE_PAUSE_MS 200
+/* The least time for one try, whatever START_TIMEOUT says. */
+#define START_MIN_US INT64_C(1000000)
 /* Enough for the clients of one process; libwebsockets keeps tables as large as the limit. */
 #define MAX_OPEN_FILES 65536
 
@@ -57,8 +60,9 @@ static void raise_file_limit(void)
 
 /* Makes sure that DATA_DIR is a directory that can be written to; the last part of it may be made.
  */
-static bool prepare_data_dir(const char *path)
+static bool prepare_data_dir(const config_t *config)
 {
+    const char *path = config->data_dir;
     struct stat info;
     bool is_there = mkdir(path, 0700) == 0 || errno == EEXIST;
     if (is_there && stat(path, &info) == 0) {
@@ -67,7 +71,8 @@ static bool prepare_data_dir(const char *path)
         else if (access(path, R_OK | W_OK | X_OK) == 0)
             return true;
     }
-    fprintf(stderr, "taskwire: TASKWIRE_DATA_DIR: %s: %s\n", path, strerror(errno));
+    fprintf(stderr, "taskwire: %s: %s: %s\n", config_key(config, "DATA_DIR"), path,
+            strerror(errno));
     return false;
 }
 
@@ -78,31 +83,41 @@ static int migrate_code(migrate_result_t result)
         return EX_OK;
     case MIGRATE_UNREACHABLE:
         return EX_UNAVAILABLE;
+    case MIGRATE_REFUSED: /* no such database or login, a wrong password */
     case MIGRATE_NEWER:
-    case MIGRATE_FAILED: /* a wrong name, password or right: another database must be set */
+    case MIGRATE_FAILED: /* a right is missing, or something else is in the way */
         return EX_CONFIG;
     }
     abort();
 }
 
-/* Brings the database to this version, waiting for it until the deadline. Returns the exit code. */
-static int await_database(supervisor_t *supervisor, const config_t *config,
-                          int64_t deadline_mono_us)
+/* Bringing the database to this version, in a thread that nobody need wait for. */
+typedef struct {
+    const config_t *config;
+    int64_t deadline_mono_us;
+    int code; /* the exit code */
+} database_t;
+
+/* Tries until it is done, hopeless, or too late. */
+static void await_database(void *arg)
 {
+    database_t *self = arg;
     char error[ERROR_CHARS] = "";
     log_once_t away = {0};
     for (;;) {
-        int code = migrate_code(migrate_run(config->database_url, error, sizeof error));
-        if (code == EX_OK)
-            return code;
-        bool is_over = code != EX_UNAVAILABLE || clock_now().mono_us >= deadline_mono_us;
+        const char *url = self->config->database_url;
+        self->code = migrate_code(migrate_run(url, self->deadline_mono_us, error, sizeof error));
+        bool is_over =
+            self->code != EX_UNAVAILABLE || clock_now().mono_us >= self->deadline_mono_us;
         if (is_over)
-            log_line(LOG_ERROR, "main", "the database cannot be used", "why=\"%s\"", error);
-        else if (log_once(&away))
+            break;
+        if (log_once(&away))
             log_line(LOG_WARN, "main", "waiting for the database", "why=\"%s\"", error);
-        if (is_over || supervisor_pause(supervisor, MIGRATE_RETRY_US))
-            return code;
+        (void)poll(NULL, 0, MIGRATE_PAUSE_MS);
     }
+    if (self->code != EX_OK)
+        log_line(LOG_ERROR, "main", "the database cannot be used", "setting=%s why=\"%s\"",
+                 config_key(self->config, "DATABASE_URL"), error);
 }
 
 static void build(program_t *self, const config_t *config)
@@ -157,9 +172,12 @@ static void announce(void *arg)
 static int run_network(supervisor_t *supervisor, program_t *self, const config_t *config,
                        int64_t deadline_mono_us)
 {
-    int code = await_database(supervisor, config, deadline_mono_us);
-    if (supervisor_pause(supervisor, 0))
-        return EX_OK;
+    database_t database = {.config = config, .deadline_mono_us = deadline_mono_us};
+    if (!supervisor_await(supervisor, await_database, &database)) {
+        listeners_destroy(&self->listeners);
+        _exit(EX_OK); /* what still waits for the database must not find its memory gone */
+    }
+    int code = database.code;
     if (code != EX_OK)
         return code;
     build(self, config);
@@ -177,8 +195,10 @@ static int run_network(supervisor_t *supervisor, program_t *self, const config_t
 static int serve(const config_t *config)
 {
     char error[ERROR_CHARS] = "";
-    int64_t deadline_mono_us = clock_now().mono_us + config->start_timeout_us;
-    if (!prepare_data_dir(config->data_dir))
+    int64_t start_us =
+        config->start_timeout_us > START_MIN_US ? config->start_timeout_us : START_MIN_US;
+    int64_t deadline_mono_us = clock_now().mono_us + start_us;
+    if (!prepare_data_dir(config))
         return EX_CONFIG;
     program_t program = {0};
     program.listeners = listeners_new(config, error, sizeof error);
@@ -198,9 +218,10 @@ static int serve(const config_t *config)
 static int migrate(const config_t *config)
 {
     char error[ERROR_CHARS] = "";
-    int code = migrate_code(migrate_run(config->database_url, error, sizeof error));
-    if (code != EX_OK)
-        fprintf(stderr, "taskwire: %s\n", error);
+    migrate_result_t result = migrate_run(config->database_url, INT64_MAX, error, sizeof error);
+    if (result != MIGRATE_OK)
+        fprintf(stderr, "taskwire: %s: %s\n", config_key(config, "DATABASE_URL"), error);
+    int code = migrate_code(result);
     return code;
 }
 
@@ -258,10 +279,29 @@ static int run(const cli_t *cli, const config_t *config)
     return run_without_config(cli);
 }
 
+/* The settings without which the command cannot do its work. */
+static unsigned needs_of(const cli_t *cli)
+{
+    switch (cli->command) {
+    case CLI_SERVE:
+        return CONFIG_NEEDS_DATABASE | CONFIG_NEEDS_DATA_DIR;
+    case CLI_VERIFY: /* a copy of the anchors stands for those in DATA_DIR */
+        return CONFIG_NEEDS_DATABASE | (cli->anchors == NULL ? CONFIG_NEEDS_DATA_DIR : 0u);
+    case CLI_MIGRATE:
+    case CLI_USER_ADD:
+        return CONFIG_NEEDS_DATABASE;
+    case CLI_CONFIG:
+    case CLI_VERSION:
+    case CLI_HELP:
+        return 0;
+    }
+    abort();
+}
+
 static int run_with_config(const cli_t *cli)
 {
     char error[CONFIG_ERROR_CHARS];
-    config_t *config = config_new(environ, cli->config_file, cli->command != CLI_CONFIG, error);
+    config_t *config = config_new(environ, cli->config_file, needs_of(cli), error);
     if (config == NULL) {
         fprintf(stderr, "taskwire: %s\n", error);
         return EX_CONFIG;

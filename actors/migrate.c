@@ -60,6 +60,7 @@ static void on_answer(void *arg, pg_fate_t fate, const pg_result_t *result)
 
 typedef struct {
     const char *url;
+    int64_t deadline_us; /* of the monotonic clock */
     pg_t *pg;
     char *error;
     size_t error_size;
@@ -75,10 +76,18 @@ static migrate_result_t fail(migrate_t *self, pg_fate_t fate, const char *words)
     return fate == PG_LOST || fate == PG_RETRY ? MIGRATE_UNREACHABLE : MIGRATE_FAILED;
 }
 
+/* What is left of so much time. */
+static int64_t at_most(const migrate_t *self, int64_t timeout_us)
+{
+    int64_t left_us = self->deadline_us - clock_now().mono_us;
+    return left_us < 0 ? 0 : left_us < timeout_us ? left_us : timeout_us;
+}
+
 static migrate_result_t ask(migrate_t *self, const pg_stmt_t *stmt, const pg_params_t *params,
-                            int64_t timeout_us, int64_t *number)
+                            int64_t *number)
 {
     answer_t answer = {0};
+    int64_t timeout_us = at_most(self, QUERY_TIMEOUT_US);
     pg_fate_t fate = pg_run(self->pg, stmt, params, on_answer, &answer, timeout_us);
     if (number != NULL)
         *number = answer.number;
@@ -113,10 +122,10 @@ static migrate_result_t find_version(migrate_t *self, int64_t *version)
 {
     int64_t is_there;
     *version = 0;
-    migrate_result_t result = ask(self, &has_versions, NULL, QUERY_TIMEOUT_US, &is_there);
+    migrate_result_t result = ask(self, &has_versions, NULL, &is_there);
     if (result != MIGRATE_OK || is_there == 0)
         return result;
-    return ask(self, &latest_version, NULL, QUERY_TIMEOUT_US, version);
+    return ask(self, &latest_version, NULL, version);
 }
 
 /* Our own statements stand on the script's first line, so that the lines that the server names are
@@ -134,6 +143,7 @@ static migrate_result_t apply(migrate_t *self, const embedded_t *file, int64_t v
     buf_append(&script, file->bytes, file->n_bytes);
     buf_append_byte(&script, '\0');
     char words[400];
+    self->deadline_us = INT64_MAX; /* it is there, and what a script takes is no waiting for it */
     bool is_done = pg_script(self->url, (const char *)script.data, words, sizeof words);
     buf_fini(&script);
     if (is_done) {
@@ -141,7 +151,7 @@ static migrate_result_t apply(migrate_t *self, const embedded_t *file, int64_t v
                  (long long)version, (int)name.n_bytes, (const char *)name.data);
         return MIGRATE_OK;
     }
-    migrate_result_t result = ask(self, &still_there, NULL, QUERY_TIMEOUT_US, NULL);
+    migrate_result_t result = ask(self, &still_there, NULL, NULL);
     snprintf(self->error, self->error_size, "%s: %s", file->name, words);
     return result == MIGRATE_OK ? MIGRATE_FAILED : result;
 }
@@ -171,7 +181,7 @@ static migrate_result_t ensure_epoch(migrate_t *self)
     pg_params_t params = {0};
     pg_put_text(&params, slice_str(epoch));
     pg_put_bytea(&params, slice_of(key, sizeof key));
-    migrate_result_t result = ask(self, &insert_epoch, &params, QUERY_TIMEOUT_US, NULL);
+    migrate_result_t result = ask(self, &insert_epoch, &params, NULL);
     sodium_memzero(key, sizeof key);
     sodium_memzero(params.bytes.data, params.bytes.n_bytes);
     pg_params_fini(&params);
@@ -181,7 +191,7 @@ static migrate_result_t ensure_epoch(migrate_t *self)
 static migrate_result_t say_who_owns_the_log(migrate_t *self)
 {
     int64_t power;
-    migrate_result_t result = ask(self, &power_over_log, NULL, QUERY_TIMEOUT_US, &power);
+    migrate_result_t result = ask(self, &power_over_log, NULL, &power);
     if (result == MIGRATE_OK && power == 2)
         log_line(LOG_INFO, WHO,
                  "the database login is a superuser: the log's triggers do not bind it", NULL);
@@ -196,10 +206,10 @@ static migrate_result_t say_who_owns_the_log(migrate_t *self)
 
 static migrate_result_t take_lock(migrate_t *self)
 {
-    int64_t deadline_us = clock_now().mono_us + LOCK_TIMEOUT_US;
+    int64_t deadline_us = clock_now().mono_us + at_most(self, LOCK_TIMEOUT_US);
     int64_t is_taken = 0;
     for (;;) {
-        migrate_result_t result = ask(self, &try_lock, NULL, QUERY_TIMEOUT_US, &is_taken);
+        migrate_result_t result = ask(self, &try_lock, NULL, &is_taken);
         if (result != MIGRATE_OK || is_taken != 0)
             return result;
         if (clock_now().mono_us >= deadline_us)
@@ -210,8 +220,10 @@ static migrate_result_t take_lock(migrate_t *self)
 
 static migrate_result_t run(migrate_t *self)
 {
-    if (!pg_await(self->pg, CONNECT_TIMEOUT_US))
-        return fail(self, PG_LOST, "");
+    if (!pg_await_connection(self->pg, at_most(self, CONNECT_TIMEOUT_US))) {
+        (void)fail(self, PG_LOST, "");
+        return pg_is_refused(self->pg) ? MIGRATE_REFUSED : MIGRATE_UNREACHABLE;
+    }
     int64_t current = 0;
     int64_t newest = newest_known();
     migrate_result_t result = take_lock(self);
@@ -230,13 +242,17 @@ static migrate_result_t run(migrate_t *self)
     return result == MIGRATE_OK ? say_who_owns_the_log(self) : result;
 }
 
-migrate_result_t migrate_run(const char *database_url, char *error, size_t error_size)
+migrate_result_t migrate_run(const char *database_url, int64_t deadline_mono_us, char *error,
+                             size_t error_size)
 {
     pg_options_t options = {.url = database_url,
                             .who = WHO,
                             .options = SESSION_OPTIONS,
                             .reply_timeout_us = QUERY_TIMEOUT_US};
-    migrate_t self = {.url = database_url, .error = error, .error_size = error_size};
+    migrate_t self = {.url = database_url,
+                      .deadline_us = deadline_mono_us,
+                      .error = error,
+                      .error_size = error_size};
     if (sodium_init() < 0)
         abort();
     self.pg = pg_new(&options);

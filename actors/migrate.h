@@ -6,18 +6,23 @@
 #define TASKWIRE_MIGRATE_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 typedef enum {
     MIGRATE_OK,
     MIGRATE_UNREACHABLE, /* no connection within a few seconds, it broke, or another program is at
                             it: worth another try */
+    MIGRATE_REFUSED, /* the URL names a login, password or database that the server does not know,
+                        or it cannot be read */
     MIGRATE_NEWER, /* the database was made by a newer program */
     MIGRATE_FAILED, /* the server refuses: it would again */
 } migrate_result_t;
 
 /* Migrates, and makes the epoch and key of the log if there are none. `error` gets a sentence
  * unless it is OK. Says in the log if nothing protects the log's tables from the login. Blocks: a
- * few seconds while another program migrates, and as long as the statements take. */
-migrate_result_t migrate_run(const char *database_url, char *error, size_t error_size);
+ * few seconds for a connection, a few while another program migrates, neither beyond the deadline;
+ * and as long as the statements of a migration take. */
+migrate_result_t migrate_run(const char *database_url, int64_t deadline_mono_us, char *error,
+                             size_t error_size);
 
 #endif

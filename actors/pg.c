@@ -31,6 +31,7 @@ struct pg {
     state_t state;
     short connect_events; /* what PQconnectPoll waits for */
     bool wants_write;
+    bool is_refused; /* the last attempt to connect, for good reasons */
     bool is_doomed; /* found broken where callbacks may not run: the next step breaks it */
     int64_t session;
     int64_t fd_serial;
@@ -95,13 +96,29 @@ static void lose_broken(pg_t *self)
 
 /* --- connecting --- */
 
+/* The attempt to connect ends with the server's words, or libpq's. */
+static void lose_attempt(pg_t *self)
+{
+    char why[PG_WORDS_CHARS];
+    self->is_refused = pg_connect_failure(self->conn, why);
+    lose(self, why);
+}
+
+/* What was found would be found again. */
+static void refuse(pg_t *self, const char *why)
+{
+    self->is_refused = true;
+    lose(self, why);
+}
+
 static void start_connecting(pg_t *self)
 {
     char words[PG_WORDS_CHARS];
+    self->is_refused = false;
     self->conn = pg_connect_start(&self->options, words);
     self->fd_serial++;
     if (self->conn == NULL) {
-        lose(self, words);
+        refuse(self, words);
         return;
     }
     PQsetNoticeReceiver(self->conn, pg_pipeline_on_notice, &self->pipe);
@@ -109,24 +126,25 @@ static void start_connecting(pg_t *self)
     self->connect_events = POLLOUT;
     self->deadline_us = self->now_us + CONNECT_LIMIT_US;
     if (PQstatus(self->conn) == CONNECTION_BAD)
-        lose_broken(self);
+        lose_attempt(self);
 }
 
 static void on_connected(pg_t *self)
 {
     const char *encoding = PQparameterStatus(self->conn, "server_encoding");
     if (PQserverVersion(self->conn) < OLDEST_SERVER) {
-        lose(self, "the server is older than PostgreSQL 15");
+        refuse(self, "the server is older than PostgreSQL 15");
         return;
     }
     if (encoding == NULL || strcmp(encoding, "UTF8") != 0) {
-        lose(self, "the database's encoding is not UTF8");
+        refuse(self, "the database's encoding is not UTF8");
         return;
     }
     if (PQsetnonblocking(self->conn, 1) != 0 || PQenterPipelineMode(self->conn) != 1) {
         lose_broken(self);
         return;
     }
+    PQsetErrorVerbosity(self->conn, PQERRORS_DEFAULT);
     pg_pipeline_open(&self->pipe, self->conn);
     self->state = STATE_UP;
     self->session++;
@@ -156,7 +174,7 @@ static void step_connecting(pg_t *self)
             return;
         }
         if (wants == PGRES_POLLING_FAILED) {
-            lose_broken(self);
+            lose_attempt(self);
             return;
         }
     }
@@ -283,6 +301,11 @@ const char *pg_trouble(const pg_t *self)
     return self->trouble;
 }
 
+bool pg_is_refused(const pg_t *self)
+{
+    return self->is_refused;
+}
+
 void pg_break(pg_t *self, const char *why)
 {
     if (self->state != STATE_WAITING)
@@ -382,6 +405,20 @@ bool pg_await(pg_t *self, int64_t timeout_us)
     if (self->pipe.head != self->pipe.tail)
         pg_break(self, "no answer in time");
     return false;
+}
+
+bool pg_await_connection(pg_t *self, int64_t timeout_us)
+{
+    int64_t deadline_us = clock_now().mono_us + timeout_us;
+    for (;;) {
+        now_t now = clock_now();
+        pg_step(self, now);
+        if (pg_is_connected(self))
+            return true;
+        if (self->is_refused || now.mono_us >= deadline_us)
+            return false;
+        wait_for_event(self, deadline_us - now.mono_us);
+    }
 }
 
 typedef struct {

@@ -127,6 +127,9 @@ int pg_backend_pid(const pg_t *self);
 int pg_in_flight(const pg_t *self);
 /* The words of the last failure, for logs and /readyz; "" if none since it last connected. */
 const char *pg_trouble(const pg_t *self);
+/* Whether the last attempt to connect was refused for what the URL says: it cannot be read, no such
+ * database or login, a wrong password, a server that is too old. It would be refused again. */
+bool pg_is_refused(const pg_t *self);
 
 /* Queues a statement. `params` may be NULL and is not kept. Errors: UNAVAILABLE: not ready; done is
  * then not called. */
@@ -154,6 +157,10 @@ int64_t pg_timeout_us(const pg_t *self, now_t now);
  * False: time was up or it is not connected. With nothing in flight: waits until it is connected.
  * An open group is ended first. */
 bool pg_await(pg_t *self, int64_t timeout_us);
+
+/* Waits until it is connected. Blocks. False: time was up, or it was refused (pg_is_refused), which
+ * is not waited for. */
+bool pg_await_connection(pg_t *self, int64_t timeout_us);
 
 /* Runs one statement as a group of its own and waits. `done` is called as ever and may be NULL.
  * Returns what done was told; PG_RETRY, and done is not called, if there was no connection in the

@@ -114,11 +114,72 @@ PGconn *pg_connect_start(const pg_options_t *options, char words[PG_WORDS_CHARS]
     };
     PGconn *conn = start_merged(given, ours, sizeof ours / sizeof ours[0]);
     if (conn == NULL)
-        pg_words(words, "out of memory");
+        abort(); /* out of memory */
+    PQsetErrorVerbosity(conn, PQERRORS_VERBOSE); /* for pg_connect_failure */
     buf_fini(&joined);
     PQconninfoFree(given);
     return conn;
 }
+
+/* --- failing --- */
+
+/* Whether a line of libpq's words holds one of the codes with which a server says that it has no
+ * such login or database, or does not let this one in. */
+static bool has_refusal(const char *line, size_t n_chars)
+{
+    static const char *const codes[] = {
+        "28000", /* no such login, or none that may come in from here */
+        "28P01", /* wrong password */
+        "3D000", /* no such database */
+    };
+    char mark[] = ":  00000: "; /* as it stands behind the severity, in whatever language */
+    for (size_t i = 0; i < sizeof codes / sizeof *codes; i++) {
+        memcpy(mark + 3, codes[i], 5);
+        if (memmem(line, n_chars, mark, strlen(mark)) != NULL)
+            return true;
+    }
+    return false;
+}
+
+/* What libpq finds wrong with the URL before it tries anything. */
+static bool is_complaint(const char *words)
+{
+    return strncmp(words, "invalid ", 8) == 0 || strncmp(words, "could not match ", 16) == 0;
+}
+
+/* A password with a slash in it, say, is taken for something else and would be quoted. */
+static const char *without_quotes(const char *words)
+{
+    return strncmp(words, "invalid port ", 13) == 0 ? "its port is no number" : words;
+}
+
+/* libpq knows the server's code but has no function that tells it, so it is asked for words that
+ * have it. A line is an attempt at an address or a remark about the one before; of several
+ * addresses all must refuse. */
+bool pg_connect_failure(const PGconn *conn, char words[PG_WORDS_CHARS])
+{
+    static const char attempt[] = "connection to ";
+    const char *line = PQerrorMessage(conn);
+    bool is_hopeless = is_complaint(line) || PQconnectionNeedsPassword(conn) == 1;
+    size_t n_attempts = 0;
+    size_t n_refused = 0;
+    buf_t kept = {0};
+    while (*line != '\0') {
+        size_t n_bytes = strcspn(line, "\n");
+        n_bytes += line[n_bytes] == '\n';
+        n_attempts += strncmp(line, attempt, strlen(attempt)) == 0;
+        n_refused += has_refusal(line, n_bytes);
+        if (strncmp(line, "LOCATION:", 9) != 0) /* in the server's source */
+            buf_append(&kept, line, n_bytes);
+        line += n_bytes;
+    }
+    buf_append_byte(&kept, '\0');
+    pg_words(words, without_quotes((const char *)kept.data));
+    buf_fini(&kept);
+    return is_hopeless || (n_attempts > 0 && n_refused == n_attempts);
+}
+
+/* --- scripts --- */
 
 /* Waits until the socket is ready. False: the time is up. */
 static bool wait_ready(PGconn *conn, short events, int64_t deadline_us)
@@ -199,11 +260,14 @@ bool pg_script(const char *url, const char *sql, char *error, size_t error_size)
     bool is_done = false;
     if (conn != NULL) {
         PQsetNoticeReceiver(conn, ignore_notice, NULL);
-        if (connect_wait(conn))
+        if (connect_wait(conn)) {
+            PQsetErrorVerbosity(conn, PQERRORS_DEFAULT);
             is_done = run_script(conn, sql, words);
-        else
-            pg_words(words, PQstatus(conn) == CONNECTION_BAD ? PQerrorMessage(conn)
-                                                             : "the server does not answer");
+        } else if (PQstatus(conn) == CONNECTION_BAD) {
+            (void)pg_connect_failure(conn, words);
+        } else {
+            pg_words(words, "the server does not answer");
+        }
     }
     PQfinish(conn);
     if (error_size > 0)

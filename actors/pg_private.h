@@ -33,9 +33,13 @@ pg_fate_t pg_fate_of(const char *sqlstate, bool *is_known);
 /* Copies libpq's words as one line without double quotes, so that they fit into a log line. */
 void pg_words(char out[PG_WORDS_CHARS], const char *text);
 
-/* Starts connecting without waiting (but for names that DNS must resolve). NULL: out of memory, or
- * the URL cannot be read, which `words` then says. */
+/* Starts connecting without waiting (but for names that DNS must resolve). NULL: the URL
+ * cannot be read, which `words` then says. */
 PGconn *pg_connect_start(const pg_options_t *options, char words[PG_WORDS_CHARS]);
+
+/* Why this attempt to connect failed, for logs. True: the server answered, and what the URL names
+ * does not exist or may not come in; false: it may yet come. */
+bool pg_connect_failure(const PGconn *conn, char words[PG_WORDS_CHARS]);
 
 /* What is under way on a session, and what it has prepared. Zero-initialised is empty; without a
  * connection nothing may be sent. */

@@ -28,6 +28,9 @@ struct supervisor {
     network_t *network;
 
     pthread_mutex_t lock; /* for what follows */
+    void (*aside)(void *arg); /* what runs in a thread of its own */
+    void *aside_arg;
+    bool is_aside_over;
     bool is_stopping;
     const char *ended; /* the first that ended unasked; NULL: none */
     err_t reason;
@@ -105,6 +108,43 @@ bool supervisor_pause(supervisor_t *self, int64_t timeout_us)
     while (!self->is_asked && await_news(self, deadline))
         ;
     return self->is_asked;
+}
+
+/* --- beside the network --- */
+
+static void *run_aside(void *arg)
+{
+    supervisor_t *self = arg;
+    self->aside(self->aside_arg);
+    pthread_mutex_lock(&self->lock);
+    self->is_aside_over = true;
+    pthread_mutex_unlock(&self->lock);
+    doorbell_ring(self->bell, 0);
+    return NULL;
+}
+
+static bool is_aside_over(supervisor_t *self)
+{
+    pthread_mutex_lock(&self->lock);
+    bool is_over = self->is_aside_over;
+    pthread_mutex_unlock(&self->lock);
+    return is_over;
+}
+
+bool supervisor_await(supervisor_t *self, void (*run)(void *arg), void *arg)
+{
+    pthread_t thread;
+    self->aside = run;
+    self->aside_arg = arg;
+    self->is_aside_over = false;
+    if (pthread_create(&thread, NULL, run_aside, self) != 0)
+        abort();
+    while (!self->is_asked && !is_aside_over(self))
+        await_news(self, clock_now().mono_us + ACTOR_SLEEP_MAX_US);
+    self->is_clean = is_aside_over(self);
+    if (self->is_clean)
+        pthread_join(thread, NULL);
+    return self->is_clean;
 }
 
 /* --- starting --- */

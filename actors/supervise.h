@@ -16,6 +16,11 @@ void supervisor_destroy(supervisor_t **self_p);
 /* Waits so long, or until a signal asks to stop: true, also if one did before. Blocks. */
 bool supervisor_pause(supervisor_t *self, int64_t timeout_us);
 
+/* Runs a function in a thread of its own and waits until it has ended: true; or until a signal asks
+ * to stop, also if one did before: false. Then the function may still run, whatever it waits for:
+ * what it uses must not be destroyed, and only _exit is left. Blocks. */
+bool supervisor_await(supervisor_t *self, void (*run)(void *arg), void *arg);
+
 /* Starts the network's actors, calls `on_ready` when the network says that it is, and stops them
  * when it is time. Not being ready at the deadline ends it too. Returns the exit code: 0 after a
  * signal, 69 if a needed service stayed away, 70 if an actor ended for another reason. Blocks. */

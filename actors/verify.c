@@ -209,7 +209,8 @@ static bool check_all(run_t *self)
 static void compare_keys(const run_t *self)
 {
     uint8_t own[ANCHOR_KEY_BYTES];
-    if (anchor_read_public_key(self->config->data_dir, own) &&
+    if (*self->config->data_dir != '\0' && /* with --anchors it need not be set */
+        anchor_read_public_key(self->config->data_dir, own) &&
         memcmp(own, self->anchors->public_key, sizeof own) != 0)
         printf("note: the key of the anchors is not the one in %s\n", self->config->data_dir);
 }
@@ -254,15 +255,18 @@ int verify_run(const config_t *config, const char *anchors_path)
     self->config = config;
     self->pg = connect_to(config);
     int code = EX_UNAVAILABLE;
-    if (pg_await(self->pg, CONNECT_US)) {
+    if (pg_await_connection(self->pg, CONNECT_US)) {
         bool has_right_anchors = read_anchors(self, anchors_path);
         if (check_all(self)) {
             print_summary(self, has_right_anchors);
             code = self->n_bad == 0 && has_right_anchors ? EX_OK : 1;
         }
     }
-    if (code == EX_UNAVAILABLE)
-        fprintf(stderr, "taskwire: the database cannot be asked: %s\n",
+    if (pg_is_refused(self->pg))
+        code = EX_CONFIG;
+    if (code == EX_UNAVAILABLE || code == EX_CONFIG)
+        fprintf(stderr, "taskwire: %s: the database cannot be asked: %s\n",
+                config_key(config, "DATABASE_URL"),
                 self->why[0] != '\0' ? self->why : pg_trouble(self->pg));
     fflush(stdout);
     pg_destroy(&self->pg);

@@ -44,7 +44,7 @@ err_t verify_list(const config_t *config, const uuid_t *list, const atomic_bool 
 
 /* Checks all streams, and the file of anchors in DATA_DIR or the earlier copy at `anchors_path`;
  * prints a line for each that is bad and a summary. Returns the exit code: 0: all is well, 1:
- * something is not, 69: the database is away. */
+ * something is not, 69: the database is away, 78: it refuses what DATABASE_URL names. */
 int verify_run(const config_t *config, const char *anchors_path);
 
 #endif

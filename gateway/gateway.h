@@ -14,8 +14,8 @@ typedef struct gateway gateway_t;
 /* The sockets that the program listens on, opened before any thread starts. */
 typedef struct listeners listeners_t;
 
-/* Opens LISTEN and ADMIN_LISTEN. NULL, with a sentence that names the setting in `error`, if that
- * fails. */
+/* Opens LISTEN and ADMIN_LISTEN. NULL, with a sentence that names the setting as it was written in
+ * `error`, if that fails. */
 listeners_t *listeners_new(const config_t *config, char *error, size_t error_size);
 void listeners_destroy(listeners_t **self_p);
 /* Where clients reach it, with the port that was picked: http://127.0.0.1:8080 */

@@ -46,7 +46,7 @@ typedef struct {
 
 static bool complain(const complaint_t *to, const char *what, const char *why)
 {
-    snprintf(to->text, to->size, "%s=%s: %s%s%s", to->setting, to->value, what,
+    snprintf(to->text, to->size, "%s: %s: %s%s%s", to->setting, to->value, what,
              why == NULL ? "" : ": ", why == NULL ? "" : why);
     return false;
 }
@@ -196,8 +196,9 @@ listeners_t *listeners_new(const config_t *config, char *error, size_t error_siz
     pthread_mutex_init(&self->mutex, NULL);
     for (size_t i = 0; i < LISTENER_COUNT; i++)
         self->all[i].fd = -1;
-    complaint_t public = {"LISTEN", config->listen, error, error_size};
-    complaint_t admin = {"ADMIN_LISTEN", config->admin_listen, error, error_size};
+    complaint_t public = {config_key(config, "LISTEN"), config->listen, error, error_size};
+    complaint_t admin = {config_key(config, "ADMIN_LISTEN"), config->admin_listen, error,
+                         error_size};
     if (!open_one(&self->all[LISTENER_PUBLIC], &public) ||
         !open_one(&self->all[LISTENER_ADMIN], &admin))
         listeners_destroy(&self);

@@ -48,7 +48,7 @@ static inline void h_begin(const char *word)
 {
     char error[400];
     database_create(&database, word);
-    assert_int_equal(migrate_run(database.url, error, sizeof error), MIGRATE_OK);
+    assert_int_equal(migrate_run(database.url, INT64_MAX, error, sizeof error), MIGRATE_OK);
     pg = connect_to(database.url, "-c enable_seqscan=off -c jit=off");
     h_make_dir();
 }

@@ -347,7 +347,7 @@ static void every_reading_goes_by_an_index(void **state)
     database_t young;
     char error[300];
     database_create(&young, "eventlog_young");
-    assert_int_equal(migrate_run(young.url, error, sizeof error), MIGRATE_OK);
+    assert_int_equal(migrate_run(young.url, INT64_MAX, error, sizeof error), MIGRATE_OK);
     database_t old = database;
     pg_t *old_pg = pg;
     database = young;
@@ -386,7 +386,7 @@ static int set_up(void **state)
     (void)state;
     char error[300];
     database_create(&database, "eventlog");
-    if (migrate_run(database.url, error, sizeof error) != MIGRATE_OK)
+    if (migrate_run(database.url, INT64_MAX, error, sizeof error) != MIGRATE_OK)
         fail_msg("%s", error);
     script(database.url,
            EVENTS "SELECT s %% 64, ('01000000-0000-0000-0000-' || lpad(to_hex(s), 12, '0'))::uuid, "

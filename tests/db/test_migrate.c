@@ -26,7 +26,7 @@ static void make_database(char url[DATABASE_URL_CHARS], const char *name, const 
 static void migrate(const char *url)
 {
     char error[400] = "";
-    if (migrate_run(url, error, sizeof error) != MIGRATE_OK)
+    if (migrate_run(url, INT64_MAX, error, sizeof error) != MIGRATE_OK)
         fail_msg("%s", error);
 }
 
@@ -118,7 +118,7 @@ static void who_finds_another_at_it_for_long_says_so_and_may_try_again(void **st
     make_database(url, "held", "postgres");
     pg_t *frozen = connect_to(url, NULL);
     assert_int_equal(pg_run(frozen, &lock, NULL, NULL, NULL, LONG_US), PG_OK);
-    assert_int_equal(migrate_run(url, error, sizeof error), MIGRATE_UNREACHABLE);
+    assert_int_equal(migrate_run(url, INT64_MAX, error, sizeof error), MIGRATE_UNREACHABLE);
     assert_string_equal(error, "another program is migrating the database");
     pg_destroy(&frozen);
     migrate(url);
@@ -153,7 +153,7 @@ static void a_database_newer_than_the_program_is_left_alone(void **state)
     make_database(url, "newer", "postgres");
     migrate(url);
     script(url, "INSERT INTO schema_version (version, name) VALUES (9999, 'future')");
-    assert_int_equal(migrate_run(url, error, sizeof error), MIGRATE_NEWER);
+    assert_int_equal(migrate_run(url, INT64_MAX, error, sizeof error), MIGRATE_NEWER);
     assert_non_null(strstr(error, "9999"));
 }
 
@@ -164,7 +164,7 @@ static void a_migration_that_fails_leaves_nothing_behind(void **state)
     char error[400] = "";
     make_database(url, "occupied", "postgres");
     script(url, "CREATE TABLE stream (mine integer)");
-    assert_int_equal(migrate_run(url, error, sizeof error), MIGRATE_FAILED);
+    assert_int_equal(migrate_run(url, INT64_MAX, error, sizeof error), MIGRATE_FAILED);
     assert_non_null(strstr(error, "0001_heart.sql"));
     assert_non_null(strstr(error, "already exists"));
     assert_int_equal(number_of(url, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"),
@@ -194,9 +194,53 @@ static void a_server_that_is_not_there_is_not_a_failure(void **state)
 {
     (void)state;
     char error[400] = "";
-    assert_int_equal(migrate_run("host=/nonexistent user=nobody dbname=none", error, sizeof error),
-                     MIGRATE_UNREACHABLE);
+    assert_int_equal(
+        migrate_run("host=/nonexistent user=nobody dbname=none", INT64_MAX, error, sizeof error),
+        MIGRATE_UNREACHABLE);
     assert_non_null(strstr(error, "/nonexistent"));
+}
+
+static void what_the_server_does_not_know_is_refused_at_once(void **state)
+{
+    (void)state;
+    char error[400] = "";
+    char url[DATABASE_URL_CHARS];
+    char wrong[2 * DATABASE_URL_CHARS];
+    make_database(url, "guarded", "postgres");
+    int64_t started_us = clock_now().mono_us;
+    assert_int_equal(migrate_run("postgres://u:secret@[", INT64_MAX, error, sizeof error),
+                     MIGRATE_REFUSED);
+    assert_null(strstr(error, "secret"));
+    snprintf(wrong, sizeof wrong, "%s&sslmode=perhaps", url);
+    assert_int_equal(migrate_run(wrong, INT64_MAX, error, sizeof error), MIGRATE_REFUSED);
+    assert_non_null(strstr(error, "perhaps"));
+    char *name = strstr(url, "guarded");
+    assert_non_null(name);
+    memcpy(name, "missing", 7);
+    assert_int_equal(migrate_run(url, INT64_MAX, error, sizeof error), MIGRATE_REFUSED);
+    assert_non_null(strstr(error, "'missing' does not exist"));
+    assert_null(strstr(error, "LOCATION"));
+    assert_true(clock_now().mono_us - started_us < 4 * US_PER_S);
+}
+
+static void nothing_is_waited_for_beyond_the_deadline(void **state)
+{
+    (void)state;
+    static const pg_stmt_t lock = {"SELECT pg_advisory_lock(7460, 0)"};
+    char url[DATABASE_URL_CHARS];
+    char error[400] = "";
+    int64_t started_us = clock_now().mono_us;
+    assert_int_equal(
+        migrate_run("host=/nonexistent", started_us + US_PER_S / 5, error, sizeof error),
+        MIGRATE_UNREACHABLE);
+    make_database(url, "late", "postgres");
+    pg_t *holder = connect_to(url, NULL);
+    assert_int_equal(pg_run(holder, &lock, NULL, NULL, NULL, LONG_US), PG_OK);
+    started_us = clock_now().mono_us;
+    assert_int_equal(migrate_run(url, started_us + US_PER_S, error, sizeof error),
+                     MIGRATE_UNREACHABLE);
+    pg_destroy(&holder);
+    assert_true(clock_now().mono_us - started_us < 3 * US_PER_S);
 }
 
 /* --- logins --- */
@@ -322,6 +366,8 @@ int main(void)
         cmocka_unit_test(a_migration_that_fails_leaves_nothing_behind),
         cmocka_unit_test(a_script_is_done_wholly_or_not_at_all),
         cmocka_unit_test(a_server_that_is_not_there_is_not_a_failure),
+        cmocka_unit_test(what_the_server_does_not_know_is_refused_at_once),
+        cmocka_unit_test(nothing_is_waited_for_beyond_the_deadline),
         cmocka_unit_test(a_superuser_can_do_normal_work),
         cmocka_unit_test(a_login_that_may_create_roles_has_no_power_over_the_log),
         cmocka_unit_test(a_plain_owner_works_behind_the_triggers_alone),

@@ -22,7 +22,7 @@ static int begin(void **unused)
     char error[400];
     (void)unused;
     database_create(&database, "reminder");
-    assert_int_equal(migrate_run(database.url, error, sizeof error), MIGRATE_OK);
+    assert_int_equal(migrate_run(database.url, INT64_MAX, error, sizeof error), MIGRATE_OK);
     pg = connect_to(database.url, "-c enable_seqscan=off -c jit=off");
     return 0;
 }

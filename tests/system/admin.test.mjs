@@ -2,12 +2,12 @@
 // What an operator meets: the command line, settings, exit codes, health, metrics, and a database that goes away.
 import { describe, it, before, after } from 'node:test';
 import assert from 'node:assert/strict';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Bench, command } from '../lib/program.mjs';
 import { Client, uuid } from '../lib/client.mjs';
 import { granted, refused } from '../lib/expect.mjs';
-import { connect } from 'node:net';
+import { connect, createServer } from 'node:net';
 import { waitFor } from '../lib/wait.mjs';
 
 const USAGE = 64;
@@ -84,8 +84,33 @@ describe('operating it', { timeout: 600_000 }, () => {
     }
     for (const key of ['LISTEN', 'ADMIN_LISTEN']) {
       const { code, stderr } = await serve({ [key]: new URL(program.url).host });
-      assert.deepEqual([code, new RegExp(`\\b(TASKWIRE_)?${key}\\b`).test(stderr)], [CONFIG, true], stderr);
+      assert.deepEqual([code, stderr.startsWith(`taskwire: TASKWIRE_${key}: `)], [CONFIG, true], stderr);
+      const { [key]: taken, ...others } = { ...good(), [key]: new URL(program.url).host };
+      const config = file('taken', `${key.toLowerCase()} = ${taken}\n`);
+      const inFile = await command(['serve', '--config', config], settings(others));
+      assert.deepEqual([inFile.code, inFile.stderr.startsWith(`taskwire: ${key.toLowerCase()}: `)], [CONFIG, true], inFile.stderr);
     }
+  });
+
+  it('a command asks only for the settings that it needs', async () => {
+    const url = await bench.database('bare');
+    const bare = settings({ DATABASE_URL: url });
+    assert.deepEqual(await command(['migrate'], bare).then(({ code, stderr }) => [code, stderr.includes('DATA_DIR')]), [0, false]);
+    const added = await command(['user', 'add', 'bare@example.org'], bare, 'correct horse battery staple\n');
+    assert.equal(added.code, 0, added.stderr);
+    const refusedCommands = [[['verify'], bare, 'DATA_DIR'], [['serve'], bare, 'DATA_DIR'], [['migrate'], settings({ DATA_DIR: bench.dir }), 'DATABASE_URL'],
+      [['verify'], settings({ DATA_DIR: bench.dir }), 'DATABASE_URL']];
+    for (const [args, environment, key] of refusedCommands) {
+      const { code, stderr } = await command(args, environment);
+      assert.deepEqual([code, stderr.includes(`TASKWIRE_${key}: it is required`)], [CONFIG, true], `${args} ${stderr}`);
+    }
+    const anchors = await waitFor(() => {
+      const path = join(program.dir, 'data', 'anchors');
+      return existsSync(path) && path;
+    }, 'there are anchors');
+    const copied = await command(['verify', '--anchors', anchors], settings({ DATABASE_URL: bench.databaseUrl }));
+    assert.match(copied.stdout, /anchor_blocks=[1-9]/, copied.stderr);
+    assert.equal((await command(['config'])).code, 0);
   });
 
   it('config shows what holds: the environment before the file, values from files, secrets masked', async () => {
@@ -160,6 +185,52 @@ describe('operating it', { timeout: 600_000 }, () => {
     assert.equal(code, UNAVAILABLE, stderr);
     assert.ok(waited >= 950 && waited < 15_000, `${waited} ms`);
     await waitFor(async () => (await fetch(`${program.url}/readyz`)).status === 200, 'the other program is ready again', 30_000);
+  });
+
+  it('a database that does not exist and a wrong password end the start with 78 at once; the password is not told', async () => {
+    await bench.cluster.query('CREATE ROLE taskwire_password', 'postgres');
+    await bench.cluster.query("CREATE ROLE guarded LOGIN PASSWORD 'right' IN ROLE taskwire_password", 'postgres');
+    const by = (user) => bench.databaseUrl.replace('//taskwire@', `//${user}@`);
+    for (const [url, words] of [
+      [bench.databaseUrl.replace('/taskwire', '/nothing'), /nothing/], [by('nobody'), /nobody/], [by('guarded:hunter2'), /password/],
+      [by('guarded'), /password/], ['postgresql://taskwire:hunter2@/taskwire?nonsense=1', /URL/],
+    ]) {
+      for (const name of ['serve', 'migrate', 'user', 'verify']) {
+        const started = performance.now();
+        const { code, stdout, stderr } = await command(name === 'user' ? ['user', 'add', 'x@example.org'] : [name],
+          settings({ ...good(), DATABASE_URL: url, START_TIMEOUT: '60' }));
+        assert.equal(code, CONFIG, `${name} ${url}: ${stderr}`);
+        assert.ok(stderr.includes('TASKWIRE_DATABASE_URL') && words.test(stderr), stderr);
+        assert.ok(!(stdout + stderr).includes('hunter2'), stderr);
+        assert.ok(performance.now() - started < 20_000, 'at once');
+      }
+    }
+  });
+
+  it('waiting for a database that says nothing ends by START_TIMEOUT, and by a signal at once', async () => {
+    const sockets = new Set();
+    const silent = createServer((socket) => { sockets.add(socket.on('error', () => {})); });
+    await new Promise((done) => { silent.listen(0, '127.0.0.1', done); });
+    const values = { DATABASE_URL: `postgresql://taskwire@127.0.0.1:${silent.address().port}/taskwire` };
+    try {
+      const started = performance.now();
+      const { code, stderr } = await serve({ ...values, START_TIMEOUT: '2' });
+      const waited = performance.now() - started;
+      assert.equal(code, UNAVAILABLE, stderr);
+      assert.ok(waited >= 1_900 && waited < 4_500, `${waited} ms`);
+      for (const url of [values.DATABASE_URL, `postgresql://taskwire@/taskwire?host=${bench.dir}/nowhere`]) {
+        const n = sockets.size;
+        const waiting = bench.program({ DATABASE_URL: url, START_TIMEOUT: 60 }).spawn();
+        await waitFor(() => waiting.log.includes('cannot reach the database') || sockets.size > n, 'it waits');
+        const asked = performance.now();
+        waiting.signal('SIGTERM');
+        assert.deepEqual(await waiting.ended, { code: 0, signal: null });
+        assert.ok(performance.now() - asked < 1_000, `${performance.now() - asked} ms`);
+      }
+    } finally {
+      for (const socket of sockets) socket.destroy();
+      silent.close();
+    }
   });
 
   it('a database of a newer program ends the start with 78', async () => {

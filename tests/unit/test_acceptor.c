@@ -80,12 +80,12 @@ static void what_is_no_address_is_refused_by_name(void **unused)
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         if (open_at(wrong[i]) != NULL)
             fail_msg("listens on '%s'", wrong[i]);
-        assert_memory_equal(error, "LISTEN=", 7);
+        assert_memory_equal(error, "LISTEN: ", 8);
         assert_non_null(strstr(error, wrong[i]));
     }
     config_t config = {.listen = "127.0.0.1:0", .admin_listen = "nowhere"};
     assert_null(listeners_new(&config, error, sizeof error));
-    assert_memory_equal(error, "ADMIN_LISTEN=nowhere: ", 22);
+    assert_memory_equal(error, "ADMIN_LISTEN: nowhere: ", 23);
 }
 
 static void an_address_that_is_taken_is_refused(void **unused)

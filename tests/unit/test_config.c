@@ -16,6 +16,7 @@
 #define DATABASE "TASKWIRE_DATABASE_URL=postgresql:///tasks"
 #define DATA_DIR "TASKWIRE_DATA_DIR=/tmp"
 #define REQUIRED DATABASE, DATA_DIR
+#define ALL (CONFIG_NEEDS_DATABASE | CONFIG_NEEDS_DATA_DIR)
 
 /* A file with this content; to be removed by drop_file. */
 static char *make_file(const char *content)
@@ -40,7 +41,7 @@ static void drop_file(char *path)
 static config_t *read_good(char **environment, const char *file)
 {
     char error[CONFIG_ERROR_CHARS];
-    config_t *config = config_new(environment, file, true, error);
+    config_t *config = config_new(environment, file, ALL, error);
     if (config == NULL)
         fail_msg("%s", error);
     assert_string_equal(error, "");
@@ -51,7 +52,7 @@ static config_t *read_good(char **environment, const char *file)
 static void assert_refused(char **environment, const char *file, const char *key, const char *words)
 {
     char error[CONFIG_ERROR_CHARS] = "";
-    config_t *config = config_new(environment, file, true, error);
+    config_t *config = config_new(environment, file, ALL, error);
     if (config != NULL || strstr(error, key) == NULL || strstr(error, words) == NULL)
         fail_msg("wanted a complaint of %s with %s, got: %s", key, words, error);
 }
@@ -203,11 +204,45 @@ static void what_is_required_is_asked_for(void **state)
     assert_refused(only_database, NULL, "TASKWIRE_DATA_DIR", "required");
     assert_refused(empty, NULL, "TASKWIRE_DATA_DIR", "required");
     char error[CONFIG_ERROR_CHARS];
-    config_t *config = config_new(nothing, NULL, false, error);
+    config_t *config = config_new(nothing, NULL, 0, error);
     assert_non_null(config);
     assert_string_equal(config->database_url, "");
     assert_string_equal(error, "");
     config_destroy(&config);
+}
+
+static void only_what_is_needed_is_asked_for(void **state)
+{
+    (void)state;
+    char error[CONFIG_ERROR_CHARS];
+    char *only_database[] = {DATABASE, NULL};
+    char *only_directory[] = {DATA_DIR, NULL};
+    config_t *config = config_new(only_database, NULL, CONFIG_NEEDS_DATABASE, error);
+    assert_non_null(config);
+    assert_string_equal(config->data_dir, "");
+    config_destroy(&config);
+    assert_null(config_new(only_directory, NULL, CONFIG_NEEDS_DATABASE, error));
+    assert_non_null(strstr(error, "TASKWIRE_DATABASE_URL"));
+    assert_null(config_new(only_database, NULL, CONFIG_NEEDS_DATA_DIR, error));
+    assert_non_null(strstr(error, "TASKWIRE_DATA_DIR"));
+}
+
+static void a_key_is_told_as_it_was_written(void **state)
+{
+    (void)state;
+    char *value = make_file("127.0.0.1:1");
+    char *file = make_file("listen = 127.0.0.1:2\nlog_level = warn\n");
+    char from_file[64];
+    snprintf(from_file, sizeof from_file, "TASKWIRE_ADMIN_LISTEN_FILE=%s", value);
+    char *environment[] = {REQUIRED, from_file, "TASKWIRE_LOG_LEVEL=info", NULL};
+    config_t *config = read_good(environment, file);
+    assert_string_equal(config_key(config, "LISTEN"), "listen");
+    assert_string_equal(config_key(config, "ADMIN_LISTEN"), "TASKWIRE_ADMIN_LISTEN_FILE");
+    assert_string_equal(config_key(config, "LOG_LEVEL"), "TASKWIRE_LOG_LEVEL");
+    assert_string_equal(config_key(config, "GATEWAYS"), "TASKWIRE_GATEWAYS");
+    config_destroy(&config);
+    drop_file(file);
+    drop_file(value);
 }
 
 static void a_value_may_stand_in_a_file_of_its_own(void **state)
@@ -347,6 +382,8 @@ int main(void)
         cmocka_unit_test(an_empty_value_means_the_default),
         cmocka_unit_test(bad_values_name_their_key),
         cmocka_unit_test(what_is_required_is_asked_for),
+        cmocka_unit_test(only_what_is_needed_is_asked_for),
+        cmocka_unit_test(a_key_is_told_as_it_was_written),
         cmocka_unit_test(a_value_may_stand_in_a_file_of_its_own),
         cmocka_unit_test(a_config_file_sets_what_the_environment_does_not),
         cmocka_unit_test(mistakes_in_a_config_file_name_their_key),
