@@ -33,7 +33,7 @@ static const pg_stmt_t select_assignees = {
 static const pg_stmt_t select_seen = {
     "SELECT e.by, e.command, e.stream, e.rev, e.task, e.type, e.fingerprint"
     " FROM unnest($1::uuid[], $2::uuid[]) AS k(by, command)"
-    " JOIN event e ON e.by = k.by AND e.command = k.command AND e.is_first"};
+    " JOIN event e ON e.by = k.by AND e.command = k.command AND e.is_answer"};
 
 static void on_epoch(void *arg, pg_fate_t fate, const pg_result_t *result)
 {

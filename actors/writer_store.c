@@ -77,14 +77,14 @@ static const pg_stmt_t update_tasks = {
     " deleted_at = k.deleted_at, body = k.body FROM unnest(" TASK_COLUMNS ") AS k(" TASK_NAMES
     ") WHERE t.id = k.id"};
 static const pg_stmt_t insert_events = {
-    "INSERT INTO event (shard, stream, rev, type, task, command, by, is_first, at, epoch, digest, "
+    "INSERT INTO event (shard, stream, rev, type, task, command, by, is_answer, at, epoch, digest, "
     "salt, fingerprint,"
-    " body) SELECT shard, stream, rev, type, task, command, by, is_first, at, $9::text, digest, "
+    " body) SELECT shard, stream, rev, type, task, command, by, is_answer, at, $9::text, digest, "
     "salt, fingerprint, body"
     " FROM unnest($1::smallint[], $2::uuid[], $3::bigint[], $4::smallint[], $5::uuid[], "
     "$6::uuid[], $7::uuid[],"
     " $8::boolean[], $10::timestamptz[], $11::bytea[], $12::bytea[], $13::bytea[], $14::bytea[])"
-    " AS k(shard, stream, rev, type, task, command, by, is_first, at, digest, salt, fingerprint, "
+    " AS k(shard, stream, rev, type, task, command, by, is_answer, at, digest, salt, fingerprint, "
     "body)"};
 
 static void on_stored(void *arg, pg_fate_t fate, const pg_result_t *result)
@@ -336,14 +336,14 @@ static void store_events(lane_t *self)
     EVENTS(PG_UUID, pg_array_uuid(params, &row->event.task));
     EVENTS(PG_UUID, pg_array_uuid(params, &row->event.command));
     EVENTS(PG_UUID, pg_array_uuid(params, &row->event.by));
-    EVENTS(PG_BOOL, pg_array_bool(params, row->is_first));
+    EVENTS(PG_BOOL, pg_array_bool(params, row->is_answer));
     pg_put_text(params, slice_of(self->epoch, EPOCH_CHARS));
     EVENTS(PG_INSTANT, pg_array_instant(params, row->event.at_us));
     EVENTS(PG_BYTEA, pg_array_text(params, slice_of(seals[i_].digest, DIGEST_BYTES)));
     EVENTS(PG_BYTEA, pg_array_text(params, slice_of(seals[i_].salt, SALT_BYTES)));
     EVENTS(PG_BYTEA,
-           pg_array_text(params, row->is_first ? slice_of(row->fingerprint, FINGERPRINT_BYTES)
-                                               : slice_none()));
+           pg_array_text(params, row->is_answer ? slice_of(row->fingerprint, FINGERPRINT_BYTES)
+                                                : slice_none()));
     EVENTS(PG_BYTEA, pg_array_text(params, row->body));
     queue(self, &insert_events);
 }

@@ -23,7 +23,7 @@ static const uuid_t account_space = {
  * the server before its owner has made his account could have been the first one anyway. */
 static const pg_stmt_t select_registration = {
     "SELECT EXISTS (SELECT 1 FROM account),"
-    " EXISTS (SELECT 1 FROM event WHERE by = $1::uuid AND command = $2::uuid AND is_first),"
+    " EXISTS (SELECT 1 FROM event WHERE by = $1::uuid AND command = $2::uuid AND is_answer),"
     " (SELECT password_hash FROM account WHERE id = $1::uuid), lower($3::text)"};
 
 typedef struct {

@@ -199,7 +199,7 @@ static void on_old_password(call_t *call, bool is_match)
  * and nothing of this one will be stored. */
 static const pg_stmt_t select_password = {
     "SELECT lower(email), password_hash,"
-    " EXISTS (SELECT 1 FROM event WHERE by = $1::uuid AND command = $2::uuid AND is_first)"
+    " EXISTS (SELECT 1 FROM event WHERE by = $1::uuid AND command = $2::uuid AND is_answer)"
     " FROM account WHERE id = $1::uuid"};
 
 static void on_password(call_t *call, const pg_result_t *result)

@@ -5,6 +5,8 @@
  * same words as what is not there. */
 #include "schema/apply.h"
 
+#include <assert.h>
+
 #include "schema/apply_op.h"
 
 #define NO_LIST "There is no such list, or you are no member of it."
@@ -160,15 +162,11 @@ void apply_emit(apply_t *self, stream_t *stream, event_t event)
     event.command = self->command->id;
     event.by = self->command->author;
     event.at_us = self->now_us;
-    event_encode(&event, &self->scratch);
-    state_event_t stored = {.event = event, .is_first = self->first == EVENT_UNKNOWN};
-    stored.body = apply_keep(self);
+    state_event_t stored = {.event = event};
     memcpy(stored.fingerprint, self->command->fingerprint, FINGERPRINT_BYTES);
     state_put_event(self->state, &stored);
     stream->head = event.rev;
     stream->is_dirty = true;
-    if (stored.is_first)
-        self->first = event.type;
 }
 
 /* A number of a series is taken by a task that is not deleted. */
@@ -308,8 +306,33 @@ static void run_op(apply_t *self)
         row->run(self);
 }
 
+/* Of one command the events in a stream follow each other, so those that do not reach its head yet
+ * have more behind them. */
+static void seal_event(apply_t *self, state_event_t *stored)
+{
+    event_t *event = &stored->event;
+    event->more = event->rev < state_stream(self->state, &event->stream)->head;
+    event_encode(event, &self->scratch);
+    stored->body = apply_keep(self);
+    stored->is_answer = uuid_eq(&event->stream, &self->out->stream) && event->rev == self->out->rev;
+}
+
+/* Encodes what the op has made, now that all of it is there. The event that the answer names. */
+static const state_event_t *seal_events(apply_t *self, size_t n_before)
+{
+    const state_event_t *answer = NULL;
+    for (size_t i = n_before; i < state_n_events(self->state); i++) {
+        state_event_t *stored = state_event_at(self->state, i);
+        seal_event(self, stored);
+        if (stored->is_answer)
+            answer = stored;
+    }
+    assert(answer != NULL && !answer->event.more);
+    return answer;
+}
+
 /* A repeat in the same batch meets the command here, a later one in the log. */
-static void remember(apply_t *self)
+static void remember(apply_t *self, const state_event_t *answer)
 {
     const command_t *command = self->command;
     seen_t seen = {
@@ -318,7 +341,7 @@ static void remember(apply_t *self)
         .stream = self->out->stream,
         .rev = self->out->rev,
         .task = self->out->task,
-        .type = self->first,
+        .type = answer->event.type,
     };
     memcpy(seen.fingerprint, command->fingerprint, FINGERPRINT_BYTES);
     state_put_seen(self->state, &seen);
@@ -337,13 +360,14 @@ void apply(const command_t *command, state_t *state, int64_t now_us, outcome_t *
         .list_id = command_list(command),
         .task_id = command_task(command),
     };
+    size_t n_before = state_n_events(state);
     const seen_t *seen = state_seen(state, &command->author, &command->id);
     if (seen != NULL) {
         answer_repeat(&self, seen);
     } else {
         run_op(&self);
         if (apply_is_fine(&self))
-            remember(&self);
+            remember(&self, seal_events(&self, n_before));
     }
     buf_fini(&self.scratch);
 }

@@ -21,10 +21,9 @@ typedef struct {
     buf_t scratch; /* for encoding; empty between calls */
     uuid_t list_id;
     uuid_t task_id;
-    stream_t *stream; /* set by the entering checks … */
+    stream_t *stream; /* set by the entering checks */
     list_t *list;
     state_task_t *task;
-    event_type_t first; /* … and by the first event */
 } apply_t;
 
 /* An op and what does it. */
@@ -111,8 +110,10 @@ slice_t apply_keep(apply_t *self);
 /* A map without pairs. */
 slice_t apply_empty_map(void);
 
-/* Appends an event to the stream. Of `event` type, task, more, set, was, after and reminder are
- * used. */
+/* Appends an event to the stream. Of `event` type, task, set, was, after and reminder are used. An
+ * op may make several events in several streams; in the stream that its answer names, the event
+ * that is the command's own comes last. It is encoded, and told whether more follow, once the op is
+ * through. */
 void apply_emit(apply_t *self, stream_t *stream, event_t event);
 
 /* Stores the task, changed or new, and says so in an event: of all fields where `type` wants them,
@@ -120,8 +121,9 @@ void apply_emit(apply_t *self, stream_t *stream, event_t event);
  * and the task stays as it is. */
 void apply_commit_task(apply_t *self, event_type_t type, task_t *after);
 
-/* What the command's answer names: the stream with the rev of its last event, and the task, NULL
- * for none, with its encoding. */
+/* What the command's answer names: the stream with the rev of its last event so far, and the task,
+ * NULL for none, with its encoding. That event is the one by which a repeat is recognised, so this
+ * comes behind the last event in that stream. */
 void apply_answer(apply_t *self, const stream_t *stream, const uuid_t *task, slice_t body);
 
 /* Lays the fields of the command's data over `task`, of which `before` is the stored form, NULL if

@@ -90,7 +90,7 @@ typedef struct {
     uuid_t stream;
     int64_t rev; /* of its last event in that stream */
     uuid_t task; /* nil: none */
-    event_type_t type; /* of its first event */
+    event_type_t type; /* of that event */
     uint8_t fingerprint[FINGERPRINT_BYTES]; /* all zero: purged, matches anything */
 } seen_t;
 
@@ -98,7 +98,7 @@ typedef struct {
 typedef struct {
     event_t event; /* its slices are in the arena */
     slice_t body; /* the canonical bytes */
-    bool is_first; /* of its command: the one that the command id is found by */
+    bool is_answer; /* the one that the command's answer names, and its id is found by */
     uint8_t fingerprint[FINGERPRINT_BYTES];
 } state_event_t;
 

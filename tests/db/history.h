@@ -85,7 +85,7 @@ static inline const char *h_text(const uuid_t *id)
 }
 
 static const pg_stmt_t h_insert_event = {
-    "INSERT INTO event (shard, stream, rev, type, task, command, by, is_first, at, epoch, digest, "
+    "INSERT INTO event (shard, stream, rev, type, task, command, by, is_answer, at, epoch, digest, "
     "salt, body) VALUES"
     " ($1::smallint, $2::uuid, $3::bigint, $4::smallint, $5::uuid, $6::uuid, $7::uuid, true, "
     "$8::timestamptz, $9::text,"

@@ -156,7 +156,7 @@ static void a_very_long_gap_is_filled_in_several_rows(void **state)
     (void)state;
     uuid_t stream = new_stream();
     script(database.url,
-           "INSERT INTO event (shard, stream, rev, type, command, by, is_first, at, epoch, digest)"
+           "INSERT INTO event (shard, stream, rev, type, command, by, is_answer, at, epoch, digest)"
            " SELECT %u, '%s', i, 2, gen_random_uuid(), gen_random_uuid(), false, now(), '" H_EPOCH
            "',"
            " sha256(i::text::bytea) FROM generate_series(1, 70000) i",

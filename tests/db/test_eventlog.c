@@ -25,7 +25,7 @@ static uuid_t stream_id(int number)
 }
 
 #define EVENTS                                                                                     \
-    "INSERT INTO event (shard, stream, rev, type, task, command, by, is_first, at, epoch, "        \
+    "INSERT INTO event (shard, stream, rev, type, task, command, by, is_answer, at, epoch, "       \
     "digest, salt, body) "
 
 typedef struct {

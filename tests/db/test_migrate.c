@@ -41,7 +41,7 @@ static void refused(const char *url, const char *sql)
 }
 
 #define EVENT_COLUMNS                                                                              \
-    "INSERT INTO event (shard, stream, rev, type, command, by, is_first, at, epoch, digest, "      \
+    "INSERT INTO event (shard, stream, rev, type, command, by, is_answer, at, epoch, digest, "     \
     "salt, fingerprint, body)"
 
 static void add_events(const char *url)

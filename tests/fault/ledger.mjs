@@ -202,7 +202,7 @@ async function churn(bench, authors, nCommands, nKills, dice) {
 }
 
 async function checkLedgers(bench, authors) {
-  const rows = await bench.cluster.query('SELECT by, command, stream, rev FROM event WHERE is_first');
+  const rows = await bench.cluster.query('SELECT by, command, stream, rev FROM event WHERE is_answer');
   const found = new Map();
   for (const [by, id, stream, rev] of rows) {
     const key = `${by}/${id}`;

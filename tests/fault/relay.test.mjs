@@ -20,7 +20,7 @@ describe('the relay', () => {
   const value = (sql) => bench.cluster.value(sql);
   // Rows that no writer wrote: in each of the shards `n` events of a stream, with bodies that say nothing.
   const add = (shards, command, n, digest = "decode(repeat('00', 32), 'hex')") => value(`INSERT INTO event (shard, stream, rev, type,
-    task, command, by, is_first, at, epoch, digest, salt, body) SELECT s, ('00000000-0000-7000-8000-' || lpad(s::text, 6, '0') ||
+    task, command, by, is_answer, at, epoch, digest, salt, body) SELECT s, ('00000000-0000-7000-8000-' || lpad(s::text, 6, '0') ||
     '${randomBytes(3).toString('hex')}')::uuid, g, 2, gen_random_uuid(), '${command}', gen_random_uuid(), false, now(), epoch,
     ${digest}, decode(repeat('00', 16), 'hex'), 'x' FROM log_epoch, unnest(ARRAY[${shards}]) s, generate_series(1, ${n}) g`);
 

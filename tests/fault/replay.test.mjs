@@ -138,7 +138,7 @@ describe('what the log brings about', () => {
     const stream = `00000000-0000-7000-8000-${randomBytes(6).toString('hex')}`;
     t.after(() => value('ALTER TABLE IF EXISTS dead_letter_away RENAME TO dead_letter'));
     await value('ALTER TABLE dead_letter RENAME TO dead_letter_away');
-    await value(`INSERT INTO event (shard, stream, rev, type, task, command, by, is_first, at, epoch, digest, salt, body)
+    await value(`INSERT INTO event (shard, stream, rev, type, task, command, by, is_answer, at, epoch, digest, salt, body)
       SELECT 7, '${stream}', 1, 2, gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), false, now(), epoch,
         decode(repeat('00', 32), 'hex'), decode(repeat('00', 16), 'hex'), 'nonsense' FROM log_epoch`);
     const id = await lastId(stream);

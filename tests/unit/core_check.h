@@ -234,7 +234,8 @@ static inline const char *check_body(const state_event_t *stored, arena_t *arena
 }
 
 static inline const char *check_event(const snapshot_t *before, state_t *state, size_t i,
-                                      const command_t *command, int64_t now_us)
+                                      const command_t *command, const outcome_t *out,
+                                      int64_t now_us)
 {
     const state_event_t *stored = state_event_at(state, i);
     const event_t *event = &stored->event;
@@ -242,14 +243,15 @@ static inline const char *check_event(const snapshot_t *before, state_t *state, 
     int64_t rev = was == NULL ? 1 : was->head + 1;
     for (size_t j = before->n_events; j < i; j++)
         rev += uuid_eq(&state_event_at(state, j)->event.stream, &event->stream);
-    const state_event_t *next = state_event_at(state, i + 1);
-    bool has_more = next != NULL && uuid_eq(&next->event.stream, &event->stream);
+    bool has_more = false;
+    for (size_t j = i + 1; j < state_n_events(state); j++)
+        has_more = has_more || uuid_eq(&state_event_at(state, j)->event.stream, &event->stream);
     if (event->rev != rev)
         return "a rev is not the next one";
     if (event->more != has_more)
         return "`more` is wrong";
-    if (stored->is_first != (i == before->n_events))
-        return "another event than the first calls itself so";
+    if (stored->is_answer != (uuid_eq(&event->stream, &out->stream) && event->rev == out->rev))
+        return "another event than the one that was answered calls itself so";
     if (!uuid_eq(&event->by, &command->author) || !uuid_eq(&event->command, &command->id) ||
         event->at_us != now_us || memcmp(event->epoch, state_epoch(state), EPOCH_CHARS) != 0 ||
         memcmp(stored->fingerprint, command->fingerprint, FINGERPRINT_BYTES) != 0)
@@ -376,7 +378,7 @@ static inline const char *check_success(const snapshot_t *before, state_t *state
     if (n_events == before->n_events)
         return "a success made no event";
     for (size_t i = before->n_events; i < n_events; i++) {
-        const char *wrong = check_event(before, state, i, command, now_us);
+        const char *wrong = check_event(before, state, i, command, out, now_us);
         if (wrong != NULL)
             return wrong;
     }
