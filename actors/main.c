@@ -22,6 +22,7 @@
 #include "actors/user_add.h"
 #include "actors/verify.h"
 #include "actors/writer.h"
+#include "bridge/peers.h"
 #include "bridge/relay.h"
 #include "gateway/gateway.h"
 
@@ -44,6 +45,7 @@ typedef struct {
     recurrence_t *recurrence;
     reminder_actor_t *reminder;
     relay_t *relay;
+    peers_t *peers;
     gateway_t *gateways[NETWORK_MAX_GATEWAYS];
 } program_t;
 
@@ -139,6 +141,8 @@ static void build(program_t *self, const config_t *config)
     network->actors[ADDRESS_REMINDER] = reminder_actor(self->reminder);
     self->relay = relay_new(network);
     network->actors[ADDRESS_RELAY] = relay_actor(self->relay);
+    self->peers = peers_new(network);
+    network->actors[ADDRESS_PEERS] = peers_actor(self->peers);
     for (uint32_t i = 0; i < network->n_gateways; i++) {
         self->gateways[i] = gateway_new(network, self->listeners, i);
         network->actors[ADDRESS_GATEWAY + i] = gateway_actor(self->gateways[i]);
@@ -149,6 +153,7 @@ static void unbuild(program_t *self)
 {
     for (uint32_t i = 0; i < NETWORK_MAX_GATEWAYS; i++)
         gateway_destroy(&self->gateways[i]);
+    peers_destroy(&self->peers);
     relay_destroy(&self->relay);
     reminder_destroy(&self->reminder);
     recurrence_destroy(&self->recurrence);

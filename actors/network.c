@@ -12,14 +12,22 @@ port_t *network_port(const network_t *self, uint32_t address)
     return port_new(actor_inbox(self->actors[address]));
 }
 
+static void ring(const network_t *self, address_t address, shard_set_t shards)
+{
+    if (self->actors[address] != NULL)
+        doorbell_ring(actor_bell(self->actors[address]), shards);
+}
+
 void network_log_grew(const network_t *self, shard_set_t shards)
 {
-    static const address_t readers[] = {ADDRESS_RELAY, ADDRESS_SYNC};
-    for (size_t i = 0; i < sizeof readers / sizeof *readers; i++) {
-        actor_t *reader = self->actors[readers[i]];
-        if (reader != NULL)
-            doorbell_ring(actor_bell(reader), shards);
-    }
+    network_peer_grew(self, shards);
+    ring(self, ADDRESS_PEERS, shards);
+}
+
+void network_peer_grew(const network_t *self, shard_set_t shards)
+{
+    ring(self, ADDRESS_RELAY, shards);
+    ring(self, ADDRESS_SYNC, shards);
 }
 
 void network_describe(const network_t *self, buf_t *out)

@@ -23,6 +23,7 @@ typedef enum {
     ADDRESS_REMINDER,
     ADDRESS_AUDIT,
     ADDRESS_SYNC,
+    ADDRESS_PEERS,
     ADDRESS_GATEWAY, /* the first; gateway G has ADDRESS_GATEWAY + G */
     ADDRESS_COUNT = ADDRESS_GATEWAY + NETWORK_MAX_GATEWAYS,
 } address_t;
@@ -47,8 +48,12 @@ typedef struct {
  * caller's. */
 port_t *network_port(const network_t *self, uint32_t address);
 
-/* The log has grown in these shards: wakes the relay and sync. Thread: any. */
+/* This process has written to the log in these shards: wakes the relay and sync, and peers, who
+ * tells other processes. Thread: any. */
 void network_log_grew(const network_t *self, shard_set_t shards);
+
+/* Another process has: wakes the relay and sync. Thread: any. */
+void network_peer_grew(const network_t *self, shard_set_t shards);
 
 /* Appends the network as JSON: {"actors":[…]}. Thread: any. */
 void network_describe(const network_t *self, buf_t *out);

@@ -42,6 +42,9 @@ struct pg {
     int64_t deadline_us; /* of connecting */
     int64_t waiting_since_us; /* for the next answer; 0: not counted yet */
 
+    pg_notified_f *notified; /* NULL: nobody wants to know */
+    void *notified_arg;
+
     pg_pipeline_t pipe;
     log_once_t complaint;
     char trouble[PG_WORDS_CHARS];
@@ -193,6 +196,16 @@ static void check_patience(pg_t *self)
         lose(self, "no answer in time");
 }
 
+static void tell_notifications(pg_t *self)
+{
+    PGnotify *notification;
+    while ((notification = PQnotifies(self->conn)) != NULL) {
+        if (self->notified != NULL)
+            self->notified(self->notified_arg, notification->extra);
+        PQfreemem(notification);
+    }
+}
+
 static void step_up(pg_t *self)
 {
     uint64_t n_answers = self->pipe.n_answers;
@@ -204,6 +217,7 @@ static void step_up(pg_t *self)
         self->delay_us = DELAY_MIN_US;
     if (self->state != STATE_UP)
         return;
+    tell_notifications(self);
     if (self->pipe.n_answers != n_answers)
         self->waiting_since_us = self->now_us;
     int flushed = PQflush(self->conn);
@@ -310,6 +324,12 @@ void pg_break(pg_t *self, const char *why)
 {
     if (self->state != STATE_WAITING)
         lose(self, why);
+}
+
+void pg_on_notify(pg_t *self, pg_notified_f *told, void *arg)
+{
+    self->notified = told;
+    self->notified_arg = arg;
 }
 
 int pg_fd(const pg_t *self)

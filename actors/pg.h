@@ -110,6 +110,9 @@ typedef struct {
     int64_t reply_timeout_us; /* an answer that takes longer breaks the connection; 0: 30 s */
 } pg_options_t;
 
+/* A NOTIFY that arrived for a channel that the session listens to; the payload borrows. */
+typedef void pg_notified_f(void *arg, const char *payload);
+
 /* Makes a connection that starts connecting at the next step. Strings must outlive it. */
 pg_t *pg_new(const pg_options_t *options);
 /* Closes; outstanding callbacks get PG_LOST. */
@@ -140,6 +143,10 @@ err_t pg_query(pg_t *self, const pg_stmt_t *stmt, const pg_params_t *params, pg_
 err_t pg_sync(pg_t *self);
 /* Breaks the connection at once; outstanding callbacks get PG_LOST; it connects again. */
 void pg_break(pg_t *self, const char *why);
+
+/* Has `told` called, inside pg_step, for each NOTIFY that arrives. To be set before the first step;
+ * what arrived while the connection was away is lost. */
+void pg_on_notify(pg_t *self, pg_notified_f *told, void *arg);
 
 int pg_fd(const pg_t *self); /* -1 while there is none */
 /* Another number means another socket, even if the fd is the same: for loops that register fds once

@@ -16,8 +16,11 @@
 /* Before the user's, who may think otherwise. Our statements are short: compiling them costs more
  * than it saves. And all are look-ups by key, but those prepared while a table is young would be
  * planned for that: to read all of it, and so they would stay, for as long as nothing makes the
- * server plan anew, while the table grows. */
+ * server plan anew, while the table grows. A session whose client's machine has died must not keep
+ * its locks for the two hours that a server waits by itself. */
 #define OPTIONS_FIRST                                                                              \
+    "-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=1 -c tcp_keepalives_count=5 -c "          \
+    "tcp_user_timeout=5000 "                                                                       \
     "-c jit=off -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off -c "          \
     "enable_bitmapscan=off"
 /* A migration must not wait for ever for somebody's lock, and may well read a whole table. */

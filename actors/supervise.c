@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The order in which actors stop follows the way of the work: gateways first, which take no more in
  * but still wait for answers; then the relay, so that no more events come; then those that act on
- * events, each waiting for what it has under way; the writer last, because all of them wait for it.
+ * events, each waiting for what it has under way; the writer, because all of them wait for it; and
+ * peers last, who tells other processes what the writer wrote.
  * An actor that takes too long does not keep the others from being asked. What is left undone at
  * the end is safe: everything acknowledged is in the database. */
 #include "actors/supervise.h"
@@ -190,7 +191,8 @@ static bool start_one(supervisor_t *self, address_t address)
 static bool start_all(supervisor_t *self)
 {
     static const address_t order[] = {ADDRESS_WRITER,     ADDRESS_SYNC,     ADDRESS_AUDIT,
-                                      ADDRESS_RECURRENCE, ADDRESS_REMINDER, ADDRESS_RELAY};
+                                      ADDRESS_RECURRENCE, ADDRESS_REMINDER, ADDRESS_RELAY,
+                                      ADDRESS_PEERS};
     for (size_t i = 0; i < sizeof order / sizeof *order; i++) {
         if (!start_one(self, order[i]))
             return false;
@@ -273,6 +275,7 @@ static void stop_all(supervisor_t *self, int64_t drain_us)
     stop_group(self, ADDRESS_RECURRENCE, ADDRESS_AUDIT, deadline);
     stop_group(self, ADDRESS_SYNC, ADDRESS_SYNC, deadline);
     stop_group(self, ADDRESS_WRITER, ADDRESS_WRITER, deadline);
+    stop_group(self, ADDRESS_PEERS, ADDRESS_PEERS, deadline);
     self->is_clean = join_all(self, deadline);
 }
 

@@ -551,6 +551,47 @@ static void a_keyword_string_is_as_good_as_a_url(void **state)
     pg_destroy(&pg);
 }
 
+/* --- notifications --- */
+
+typedef struct {
+    int n;
+    char last[20];
+} told_t;
+
+static void on_notify(void *arg, const char *payload)
+{
+    told_t *self = arg;
+    self->n++;
+    snprintf(self->last, sizeof self->last, "%s", payload);
+}
+
+static void a_session_that_listens_is_told_and_one_that_does_not_is_not(void **state)
+{
+    (void)state;
+    static const pg_stmt_t listen = {"LISTEN here"};
+    static const pg_stmt_t tell = {"SELECT pg_notify('here', 'seven')"};
+    static const pg_stmt_t elsewhere = {"SELECT pg_notify('there', 'eight')"};
+    told_t told = {0}, deaf = {0};
+    pg_t *listener = fresh(), *other = fresh();
+    pg_on_notify(listener, on_notify, &told);
+    pg_on_notify(other, on_notify, &deaf);
+    queue(listener, &listen, NULL);
+    sync_and_wait(listener);
+    queue(other, &elsewhere, NULL);
+    queue(other, &tell, NULL);
+    sync_and_wait(other);
+    for (int i = 0; i < 500 && told.n == 0; i++) {
+        struct pollfd fd = {.fd = pg_fd(listener), .events = pg_events(listener)};
+        (void)poll(&fd, 1, 10);
+        pg_step(listener, clock_now());
+    }
+    assert_int_equal(told.n, 1);
+    assert_string_equal(told.last, "seven");
+    assert_int_equal(deaf.n, 0);
+    pg_destroy(&listener);
+    pg_destroy(&other);
+}
+
 static int set_up(void **state)
 {
     (void)state;
@@ -588,6 +629,7 @@ int main(void)
         cmocka_unit_test(a_callback_may_queue_more),
         cmocka_unit_test(the_users_options_stand_beside_ours),
         cmocka_unit_test(a_keyword_string_is_as_good_as_a_url),
+        cmocka_unit_test(a_session_that_listens_is_told_and_one_that_does_not_is_not),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

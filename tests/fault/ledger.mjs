@@ -4,7 +4,9 @@
 // is there exactly once, no other more than once, no revision is missing, every follower has what the database has, every
 // closed occurrence has one successor, every reminder fired once and not early, the audit verifies.
 //
-//   node tests/fault/ledger.mjs --clients 20 --commands 100000 --kills 20 --seed 1
+//   node tests/fault/ledger.mjs --clients 20 --commands 100000 --kills 20 --processes 2 --seed 1
+//
+// With several processes on the database the clients are dealt out to them, and a kill hits any of them.
 import assert from 'node:assert/strict';
 import { parseArgs } from 'node:util';
 import { Bench, command as runCommand } from '../lib/program.mjs';
@@ -138,9 +140,8 @@ async function everyTask(client, list) {
 
 // Prepares accounts and lists that they share.
 async function prepare(bench, nClients, seed) {
-  const { url } = bench.taskwire;
   const clients = [];
-  for (let i = 0; i < nClients; i++) clients.push(await Client.register(url));
+  for (let i = 0; i < nClients; i++) clients.push(await Client.register(bench.programs[i % bench.programs.length].url));
   const lists = [];
   for (let i = 0; i < Math.max(2, Math.ceil(nClients / 2)); i++) {
     const first = (i * 2) % nClients;
@@ -155,17 +156,18 @@ async function prepare(bench, nClients, seed) {
   }
   return clients.map((client, i) => {
     const mine = lists.filter((list) => list.members.includes(i)).map((list) => list.id);
-    const author = new Author(client, new Follower(url, client.token, mine), mine, random(seed * 1000 + i));
+    const author = new Author(client, new Follower(client.url, client.token, mine), mine, random(seed * 1000 + i));
     author.others = clients.map((other) => other.account);
     return author;
   });
 }
 
-// Kills one of the two, now taskwire, now PostgreSQL, and starts it again.
+// Kills one of the two, now a taskwire, now PostgreSQL, and starts it again.
 async function killOne(bench, dice, counts) {
   if (dice.chance(0.6)) {
-    await bench.taskwire.kill();
-    await bench.taskwire.start();
+    const program = dice.pick(bench.programs);
+    await program.kill();
+    await program.start();
     counts.taskwire++;
   } else {
     await bench.cluster.kill();
@@ -276,11 +278,15 @@ async function comeToRest(bench, authors) {
     .every(([id, stream]) => stream.rev === heads.get(id))), 'every follower is at the head', 60_000);
 }
 
-export async function ledger({ clients = 8, commands = 3000, kills = 3, seed = Date.now() % 1e6, say = console.log, settings = {} } = {}) {
-  say(`ledger: seed ${seed}, ${clients} clients, ${commands} commands, ${kills} kills`);
-  const bench = await Bench.start({ settings: { WRITER_CONNECTIONS: 2, GATEWAYS: 2, ...settings } });
+export async function ledger({
+  clients = 8, commands = 3000, kills = 3, processes = 1, seed = Date.now() % 1e6, say = console.log, settings = {},
+} = {}) {
+  say(`ledger: seed ${seed}, ${clients} clients, ${commands} commands, ${kills} kills, ${processes} processes`);
+  const all = { WRITER_CONNECTIONS: 2, GATEWAYS: 2, ...settings };
+  const bench = await Bench.start({ settings: all });
   let authors = [];
   try {
+    while (bench.programs.length < processes) await bench.program(all).start();
     authors = await prepare(bench, clients, seed);
     const started = performance.now();
     const killed = await churn(bench, authors, commands, kills, random(seed));
@@ -288,16 +294,16 @@ export async function ledger({ clients = 8, commands = 3000, kills = 3, seed = D
     await comeToRest(bench, authors);
     const counts = await checkLedgers(bench, authors);
     await checkDatabase(bench);
-    const all = [];
+    const tasksOfAll = [];
     for (const author of authors) {
       assert.deepEqual(author.follower.faults.slice(0, 3), [], 'followers saw each rev once and in order');
       for (const list of author.lists) {
         const tasks = await everyTask(author.client, list);
         checkFollower(author, list, tasks);
-        all.push(...tasks.values());
+        tasksOfAll.push(...tasks.values());
       }
     }
-    const closed = await checkSuccessors(bench, all);
+    const closed = await checkSuccessors(bench, tasksOfAll);
     const fired = await bench.cluster.value('SELECT count(*) FROM event WHERE type = 11');
     const events = await bench.cluster.value('SELECT count(*) FROM event');
     const follower = authors.reduce((sum, { follower: f }) => {
@@ -316,7 +322,7 @@ export async function ledger({ clients = 8, commands = 3000, kills = 3, seed = D
 
 if (process.argv[1]?.endsWith('ledger.mjs')) {
   const { values } = parseArgs({
-    options: { clients: { type: 'string' }, commands: { type: 'string' }, kills: { type: 'string' }, seed: { type: 'string' } },
+    options: Object.fromEntries(['clients', 'commands', 'kills', 'processes', 'seed'].map((name) => [name, { type: 'string' }])),
   });
   await ledger(Object.fromEntries(Object.entries(values).map(([key, value]) => [key, Number(value)])));
 }

@@ -59,8 +59,8 @@ static const actor_ops_t member_ops = {
 
 static void stage_init(stage_t *self)
 {
-    static const char *const names[] = {"writer", "relay", "recurrence", "reminder",
-                                        "audit",  "sync",  "gateway-0",  "gateway-1"};
+    static const char *const names[] = {"writer", "relay", "recurrence", "reminder", "audit",
+                                        "sync",   "peers", "gateway-0",  "gateway-1"};
     *self = (stage_t){0};
     self->network.post = post_new();
     for (int i = 0; i <= ADDRESS_GATEWAY + 1; i++) {
@@ -96,7 +96,8 @@ static int run(stage_t *stage, int64_t timeout_us)
     return code;
 }
 
-static void a_signal_drains_all_from_the_gateways_to_the_writer(void **state)
+static void
+a_signal_drains_all_from_the_gateways_to_the_writer_and_tells_the_peers_last(void **state)
 {
     (void)state;
     static const int signals[] = {SIGTERM, SIGINT, SIGHUP};
@@ -106,13 +107,14 @@ static void a_signal_drains_all_from_the_gateways_to_the_writer(void **state)
         stage.signal_when_ready = signals[i];
         assert_int_equal(run(&stage, A_LONG_TIME_US), 0);
         assert_int_equal(stage.n_ready, 1);
-        assert_int_equal(atomic_load(&stage.n_stopped), 8);
+        assert_int_equal(atomic_load(&stage.n_stopped), 9);
         const int *order = stage.stop_order;
         assert_true(order[ADDRESS_GATEWAY] <= 2 && order[ADDRESS_GATEWAY + 1] <= 2);
         assert_int_equal(order[ADDRESS_RELAY], 3);
         assert_true(order[ADDRESS_AUDIT] <= 6);
         assert_int_equal(order[ADDRESS_SYNC], 7);
         assert_int_equal(order[ADDRESS_WRITER], 8);
+        assert_int_equal(order[ADDRESS_PEERS], 9);
         stage_fini(&stage);
     }
 }
@@ -127,7 +129,7 @@ static void an_actor_that_fails_ends_the_program_with_its_code(void **state)
         stage_init(&stage);
         stage.members[ADDRESS_AUDIT].fail_with = (err_t)codes[i][0];
         assert_int_equal(run(&stage, A_LONG_TIME_US), codes[i][1]);
-        assert_int_equal(atomic_load(&stage.n_stopped), 8);
+        assert_int_equal(atomic_load(&stage.n_stopped), 9);
         stage_fini(&stage);
     }
 }
@@ -153,7 +155,7 @@ static void not_being_ready_in_time_is_an_unavailable_service(void **state)
     network_set_ready(&stage.network, false, "the database is away");
     assert_int_equal(run(&stage, 10000), 69);
     assert_int_equal(stage.n_ready, 0);
-    assert_int_equal(atomic_load(&stage.n_stopped), 8);
+    assert_int_equal(atomic_load(&stage.n_stopped), 9);
     stage_fini(&stage);
 }
 
@@ -217,7 +219,7 @@ static void a_network_is_described_and_reached_by_address(void **state)
     stage_fini(&stage);
 }
 
-static void growth_of_the_log_wakes_the_relay_and_sync_only(void **state)
+static void growth_of_the_log_wakes_the_relay_and_sync_and_is_told_to_the_peers(void **state)
 {
     (void)state;
     stage_t stage;
@@ -225,26 +227,41 @@ static void growth_of_the_log_wakes_the_relay_and_sync_only(void **state)
     network_log_grew(&stage.network, 6);
     network_log_grew(&stage.network, 9);
     for (int i = 0; i <= ADDRESS_GATEWAY + 1; i++) {
-        bool reads = i == ADDRESS_RELAY || i == ADDRESS_SYNC;
+        bool is_told = i == ADDRESS_RELAY || i == ADDRESS_SYNC || i == ADDRESS_PEERS;
         uint64_t bits = doorbell_take(actor_bell(stage.network.actors[i]));
-        assert_int_equal(bits, reads ? 15 : 0);
+        assert_int_equal(bits, is_told ? 15 : 0);
     }
     network_t nobody = {0};
     network_log_grew(&nobody, 1);
     stage_fini(&stage);
 }
 
+static void what_a_peer_wrote_wakes_the_relay_and_sync_and_is_not_told_again(void **state)
+{
+    (void)state;
+    stage_t stage;
+    stage_init(&stage);
+    network_peer_grew(&stage.network, 6);
+    for (int i = 0; i <= ADDRESS_GATEWAY + 1; i++) {
+        bool reads = i == ADDRESS_RELAY || i == ADDRESS_SYNC;
+        assert_int_equal(doorbell_take(actor_bell(stage.network.actors[i])), reads ? 6 : 0);
+    }
+    stage_fini(&stage);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_signal_drains_all_from_the_gateways_to_the_writer),
+        cmocka_unit_test(
+            a_signal_drains_all_from_the_gateways_to_the_writer_and_tells_the_peers_last),
         cmocka_unit_test(an_actor_that_fails_ends_the_program_with_its_code),
         cmocka_unit_test(an_actor_that_cannot_open_ends_the_start),
         cmocka_unit_test(not_being_ready_in_time_is_an_unavailable_service),
         cmocka_unit_test(a_signal_before_it_is_ready_stops_it_too),
         cmocka_unit_test(readiness_has_a_reason),
         cmocka_unit_test(a_network_is_described_and_reached_by_address),
-        cmocka_unit_test(growth_of_the_log_wakes_the_relay_and_sync_only),
+        cmocka_unit_test(growth_of_the_log_wakes_the_relay_and_sync_and_is_told_to_the_peers),
+        cmocka_unit_test(what_a_peer_wrote_wakes_the_relay_and_sync_and_is_not_told_again),
     };
     log_configure(LOG_ERROR + 1, false);
     return cmocka_run_group_tests(tests, NULL, NULL);
