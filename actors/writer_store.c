@@ -6,6 +6,8 @@
 
 #include <sodium.h>
 
+#include "schema/words.h"
+
 static const pg_stmt_t insert_streams = {
     "INSERT INTO stream (id, shard, is_account, head, tail, n_open)"
     " SELECT * FROM unnest($1::uuid[], $2::smallint[], $3::boolean[], $4::bigint[], $5::text[], "
@@ -52,11 +54,11 @@ static const pg_stmt_t delete_tokens = {"DELETE FROM token WHERE id = ANY($1::uu
     "$7::text[], $8::timestamptz[],"                                                               \
     " $9::text[], $10::uuid[], $11::uuid[], $12::uuid[], $13::bigint[], $14::timestamptz[], "      \
     "$15::timestamptz[],"                                                                          \
-    " $16::timestamptz[], $17::bytea[]"
+    " $16::timestamptz[], $17::bytea[], $18::boolean[], $19::text[], $20::text[]"
 #define TASK_NAMES                                                                                 \
     "id, list, rev, status, priority, title, tags, due_at, position, assignee, parent, series, "   \
     "occurrence,"                                                                                  \
-    " created_at, updated_at, deleted_at, body"
+    " created_at, updated_at, deleted_at, body, is_recurring, words, sort_title"
 
 /* Arrays of arrays cannot be ragged: tags travel as one text, split by a character that no tag may
  * hold. */
@@ -66,7 +68,7 @@ static const pg_stmt_t insert_tasks = {
     "INSERT INTO task (" TASK_NAMES
     ") SELECT id, list, rev, status, priority, title, string_to_array(tags, E'\\x1f'),"
     " due_at, position, assignee, parent, series, occurrence, created_at, updated_at, deleted_at, "
-    "body"
+    "body, is_recurring, words::tsvector, sort_title"
     " FROM unnest(" TASK_COLUMNS ") AS k(" TASK_NAMES ")"};
 static const pg_stmt_t update_tasks = {
     "UPDATE task t SET list = k.list, rev = k.rev, status = k.status, priority = k.priority, title "
@@ -74,8 +76,11 @@ static const pg_stmt_t update_tasks = {
     " tags = string_to_array(k.tags, E'\\x1f'), due_at = k.due_at, position = k.position, assignee "
     "= k.assignee,"
     " parent = k.parent, series = k.series, occurrence = k.occurrence, updated_at = k.updated_at,"
-    " deleted_at = k.deleted_at, body = k.body FROM unnest(" TASK_COLUMNS ") AS k(" TASK_NAMES
-    ") WHERE t.id = k.id"};
+    " deleted_at = k.deleted_at, body = k.body, is_recurring = k.is_recurring,"
+    /* NULL: its words are the same as before */
+    " words = coalesce(k.words::tsvector, t.words), sort_title = coalesce(k.sort_title, "
+    "t.sort_title)"
+    " FROM unnest(" TASK_COLUMNS ") AS k(" TASK_NAMES ") WHERE t.id = k.id"};
 static const pg_stmt_t insert_events = {
     "INSERT INTO event (shard, stream, rev, type, task, command, by, is_answer, at, epoch, digest, "
     "salt, fingerprint,"
@@ -266,6 +271,33 @@ static slice_t joined_tags(lane_t *self, const task_t *task)
     return slice_of(joined, n_bytes);
 }
 
+/* What the task is found by; absent if that is stored already. */
+static slice_t words_of(lane_t *self, const state_task_t *row)
+{
+    buf_t buf = {0};
+    if (!row->is_reworded)
+        return slice_none();
+    buf_append_byte(&buf, ' ');
+    words_put_document(row->task.title, &buf);
+    for (uint32_t i = 0; i < row->task.n_tags; i++)
+        words_put_document(row->task.tags[i], &buf);
+    words_put_document(row->task.notes, &buf);
+    slice_t words = arena_copy(self->arena, buf_slice(&buf));
+    buf_fini(&buf);
+    return words;
+}
+
+static slice_t sort_title_of(lane_t *self, const state_task_t *row)
+{
+    buf_t buf = {0};
+    if (!row->is_reworded)
+        return slice_none();
+    words_put_sort_key(row->task.title, &buf);
+    slice_t key = buf.n_bytes == 0 ? slice_str("") : arena_copy(self->arena, buf_slice(&buf));
+    buf_fini(&buf);
+    return key;
+}
+
 static slice_t encoded_task(lane_t *self, const task_t *task)
 {
     buf_t buf = {0};
@@ -304,6 +336,9 @@ static void store_tasks(lane_t *self, bool is_new)
     TASKS(PG_INSTANT, pg_array_instant(params, row->task.updated_at_us));
     TASKS(PG_INSTANT, pg_array_instant(params, row->task.deleted_at_us));
     TASKS(PG_BYTEA, pg_array_text(params, encoded_task(self, &row->task)));
+    TASKS(PG_BOOL, pg_array_bool(params, row->task.rule.data != NULL));
+    TASKS(PG_TEXT, pg_array_text(params, words_of(self, row)));
+    TASKS(PG_TEXT, pg_array_text(params, sort_title_of(self, row)));
     queue(self, is_new ? &insert_tasks : &update_tasks);
 }
 

@@ -77,10 +77,6 @@ static err_t check_name(const query_t *self, const param_t *param, slice_t name,
         return refuse(
             problem, ERR_MALFORMED,
             arena_format(arena, "This path knows no query parameter '%s'.", shown(name, text)));
-    if (param->kind == PARAM_NOT_THERE)
-        return refuse(
-            problem, ERR_NOT_IMPLEMENTED,
-            arena_format(arena, "The query parameter '%s' is not supported yet.", param->name));
     if (param->kind == PARAM_ONCE && query_count(self, param->name) > 0)
         return refuse(problem, ERR_MALFORMED,
                       arena_format(arena, "The query parameter '%s' is there twice.", param->name));

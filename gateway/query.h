@@ -14,7 +14,6 @@
 typedef enum {
     PARAM_ONCE,
     PARAM_REPEATS, /* any of */
-    PARAM_NOT_THERE, /* part of the interface, but not there yet */
 } param_kind_t;
 
 /* A parameter that a path knows. Tables end with a NULL name. */
@@ -34,8 +33,7 @@ typedef struct {
 } query_t;
 
 /* Reads the text after the '?' (absent: no parameters) by a table of what is known (NULL: nothing
- * is). Errors, with a sentence in the problem: MALFORMED; NOT_IMPLEMENTED for a parameter that is
- * not there yet. */
+ * is). Errors, with a sentence in the problem: MALFORMED. */
 err_t query_parse(slice_t text, const param_t *known, arena_t *arena, query_t *out,
                   problem_t *problem);
 

@@ -14,7 +14,7 @@
 #define REPLY_LIMIT_US (10 * US_PER_S)
 /* A statement gives up before the connection is given up for it. */
 #define SESSION_OPTIONS                                                                            \
-    "-c default_transaction_read_only=on -c statement_timeout=8000 -c "                            \
+    "-c default_transaction_read_only=on -c statement_timeout=8000 -c jit=off -c "                 \
     "application_name=taskwire-read"
 
 #define MAX_GROUP 32

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SQL put together by the preprocessor. In the order of due dates a task without one comes last,
- * whichever way round: infinity stands for it. Titles are compared in lower case and then as bytes,
- * so that the order does not depend on the database's locale. The row-wise comparison with key and
- * id is what makes keyset pages exact, and is an index condition where there is an index. */
+ * whichever way round: infinity stands for it. Titles are compared without case and accents and
+ * then as bytes, so that the order does not depend on the database's locale. The row-wise
+ * comparison with key and id is what makes keyset pages exact, and is an index condition where
+ * there is an index. */
 #include "gateway/task_page.h"
 
 #include "gateway/page.h"
@@ -10,6 +11,7 @@
 
 #define NIL_ID "'00000000-0000-0000-0000-000000000000'"
 #define MORE_THAN_TITLE_CHARS (LIMIT_TITLE_CHARS + 1)
+#define N_PLACE_PARTS 3
 
 const char *const task_sort_names[SORT_COUNT + 1] = {
     "due", "priority", "position", "created_at", "updated_at", "title", NULL,
@@ -17,6 +19,7 @@ const char *const task_sort_names[SORT_COUNT + 1] = {
 
 #define LIVE "t.status < 2 AND t.deleted_at IS NULL"
 #define CLOSED "NOT (t.status < 2 AND t.deleted_at IS NULL) AND t.deleted_at IS NULL"
+#define DELETED "NOT (t.status < 2 AND t.deleted_at IS NULL) AND t.deleted_at IS NOT NULL"
 
 #define IN_ONE "t.list = $2::uuid"
 #define IN_MINE                                                                                    \
@@ -32,7 +35,13 @@ const char *const task_sort_names[SORT_COUNT + 1] = {
     " AND ($4::smallint[] IS NULL OR t.status = ANY($4::smallint[]))"                              \
     " AND ($5::smallint[] IS NULL OR t.priority = ANY($5::smallint[]))"                            \
     " AND ($6::text[] IS NULL OR t.tags && $6::text[])"                                            \
-    " AND ($8::uuid[] IS NULL OR t.assignee = ANY($8::uuid[]))"                                    \
+    " AND ($8::uuid[] IS NULL OR t.assignee = ANY($8::uuid[])"                                     \
+    " OR ($12::boolean AND t.assignee IS NULL))"                                                   \
+    " AND ($13::timestamptz IS NULL OR t.due_at >= $13::timestamptz)"                              \
+    " AND ($14::timestamptz IS NULL OR t.due_at <= $14::timestamptz)"                              \
+    " AND (NOT $15::boolean OR t.due_at IS NULL)"                                                  \
+    " AND ($16::boolean IS NULL OR t.is_recurring = $16::boolean)"                                 \
+    " AND ($17::text IS NULL OR t.words @@ (SELECT $17::text::tsquery))"                           \
     " AND (" key ", t.id) " below " (" param ", coalesce($10::uuid, " NIL_ID "))"
 
 /* The page out of them, cut where it gets too large. */
@@ -66,6 +75,7 @@ const char *const task_sort_names[SORT_COUNT + 1] = {
     {                                                                                              \
         [TASKS_LIVE] = OF(PAGE(ROWS(key, shown, param, below, scope, LIVE), way)),                 \
         [TASKS_CLOSED] = OF(PAGE(ROWS(key, shown, param, below, scope, CLOSED), way)),             \
+        [TASKS_DELETED] = OF(PAGE(ROWS(key, shown, param, below, scope, DELETED), way)),           \
         [TASKS_ANY] =                                                                              \
             OF(PAGE("SELECT * FROM (" FIRST_OF(                                                    \
                         ROWS(key, shown, param, below, scope, LIVE),                               \
@@ -93,7 +103,7 @@ static const pg_stmt_t statements[SORT_COUNT][2][2][TASKS_SETS] = {
     [SORT_POSITION] = WAYS("t.position", "t.position", "$9::text COLLATE \"C\""),
     [SORT_CREATED_AT] = WAYS("t.created_at", "t.created_at", "$9::timestamptz"),
     [SORT_UPDATED_AT] = WAYS("t.updated_at", "t.updated_at", "$9::timestamptz"),
-    [SORT_TITLE] = WAYS("lower(t.title) COLLATE \"C\"", "lower(t.title)", "$9::text COLLATE \"C\""),
+    [SORT_TITLE] = WAYS("t.sort_title", "t.sort_title", "$9::text COLLATE \"C\""),
 };
 
 const pg_stmt_t *task_page_statement(task_sort_t sort, bool is_descending, bool is_one_list,
@@ -185,12 +195,13 @@ void task_place_put(task_sort_t sort, const task_place_t *place, pg_params_t *pa
 
 void task_place_encode(task_sort_t sort, const task_place_t *place, buf_t *out)
 {
-    mp_put_array(out, 2);
+    mp_put_array(out, N_PLACE_PARTS);
     if (kind_of(sort) == KEY_TEXT)
         mp_put_str(out, place->text);
     else
         mp_put_int(out, place->number);
     mp_put_uuid(out, &place->id);
+    mp_put_int(out, place->asked_at_us);
 }
 
 static bool is_number_of(task_sort_t sort, int64_t number)
@@ -205,10 +216,11 @@ bool task_place_decode(task_sort_t sort, slice_t bytes, task_place_t *out)
     mp_reader_t reader = mp_reader(bytes);
     uint32_t n_items;
     *out = (task_place_t){0};
-    if (!mp_get_array(&reader, &n_items) || n_items != 2)
+    if (!mp_get_array(&reader, &n_items) || n_items != N_PLACE_PARTS)
         return false;
     bool ok = kind_of(sort) == KEY_TEXT
                   ? mp_get_str(&reader, &out->text)
                   : mp_get_int(&reader, &out->number) && is_number_of(sort, out->number);
-    return ok && mp_get_uuid(&reader, &out->id) && mp_peek(&reader) == MP_END;
+    return ok && mp_get_uuid(&reader, &out->id) && mp_get_int(&reader, &out->asked_at_us) &&
+           mp_peek(&reader) == MP_END;
 }

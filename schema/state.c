@@ -242,10 +242,23 @@ token_t *state_put_token(state_t *self, const token_t *token)
     return place;
 }
 
+static bool has_same_words(const task_t *a, const task_t *b)
+{
+    if (!slice_eq(a->title, b->title) || !slice_eq(a->notes, b->notes) || a->n_tags != b->n_tags)
+        return false;
+    for (uint32_t i = 0; i < a->n_tags; i++) {
+        if (!slice_eq(a->tags[i], b->tags[i]))
+            return false;
+    }
+    return true;
+}
+
 state_task_t *state_put_task(state_t *self, const task_t *task, bool is_new, bool is_dirty)
 {
     state_task_t *place = table_place(&self->tasks, self->arena, key_of(&task->id), sizeof *place);
-    *place = (state_task_t){*task, is_new, is_dirty};
+    bool is_reworded =
+        is_dirty && (is_new || place->is_reworded || !has_same_words(&place->task, task));
+    *place = (state_task_t){*task, is_new, is_dirty, is_reworded};
     return place;
 }
 

@@ -81,6 +81,7 @@ typedef struct {
     task_t task;
     bool is_new;
     bool is_dirty;
+    bool is_reworded; /* its title, notes or tags are not what is stored */
 } state_task_t;
 
 /* A command that was applied before: the first answer. */

@@ -17,6 +17,6 @@ SELECT id, rev, email, name, time_zone, password_hash, created_at, updated_at FR
 SELECT body FROM task WHERE id = @TASK@;
 SELECT by, command, stream, rev, task, type, fingerprint FROM event WHERE by = @ACCOUNT@ AND command = @COMMAND@ AND is_answer;
 UPDATE stream SET head = :s_head::bigint + 1, tail = :s_tail::text, n_open = :s_n_open::bigint WHERE id = @LIST@;
-UPDATE task SET list = @LIST@, rev = :s_head::bigint + 1, status = 0::smallint, priority = 1::smallint, title = @TITLE@, tags = string_to_array(:tags::text, ','), due_at = :due_at::timestamptz, position = position, assignee = NULL, parent = NULL, series = NULL, occurrence = NULL, updated_at = clock_timestamp(), deleted_at = NULL, body = :task_body::bytea WHERE id = @TASK@;
+UPDATE task SET list = @LIST@, rev = :s_head::bigint + 1, status = 0::smallint, priority = 1::smallint, title = @TITLE@, tags = string_to_array(:tags::text, ','), due_at = :due_at::timestamptz, position = position, assignee = NULL, parent = NULL, series = NULL, occurrence = NULL, updated_at = clock_timestamp(), deleted_at = NULL, body = :task_body::bytea, is_recurring = false, words = '''a'' ''task'' ''of'' ''the'' ''benchmark'''::tsvector, sort_title = @TITLE@ WHERE id = @TASK@;
 INSERT INTO event (shard, stream, rev, type, task, command, by, is_answer, at, epoch, digest, salt, fingerprint, body) VALUES (:shard::smallint, @LIST@, :s_head::bigint + 1, :type::smallint, @TASK@, @COMMAND@, @ACCOUNT@, true, clock_timestamp(), :epoch::text, :digest::bytea, :salt::bytea, :fingerprint::bytea, :event_body::bytea);
 COMMIT;

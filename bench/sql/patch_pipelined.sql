@@ -19,7 +19,7 @@ SELECT by, command, stream, rev, task, type, fingerprint FROM event WHERE by = @
 \endpipeline
 \startpipeline
 UPDATE stream SET head = head + 1, tail = tail, n_open = n_open WHERE id = @LIST@;
-UPDATE task SET list = @LIST@, rev = rev + 1, status = 0::smallint, priority = 1::smallint, title = @TITLE@, tags = string_to_array(:tags::text, ','), due_at = :due_at::timestamptz, position = position, assignee = NULL, parent = NULL, series = NULL, occurrence = NULL, updated_at = clock_timestamp(), deleted_at = NULL, body = :task_body::bytea WHERE id = @TASK@;
+UPDATE task SET list = @LIST@, rev = rev + 1, status = 0::smallint, priority = 1::smallint, title = @TITLE@, tags = string_to_array(:tags::text, ','), due_at = :due_at::timestamptz, position = position, assignee = NULL, parent = NULL, series = NULL, occurrence = NULL, updated_at = clock_timestamp(), deleted_at = NULL, body = :task_body::bytea, is_recurring = false, words = '''a'' ''task'' ''of'' ''the'' ''benchmark'''::tsvector, sort_title = @TITLE@ WHERE id = @TASK@;
 INSERT INTO event (shard, stream, rev, type, task, command, by, is_answer, at, epoch, digest, salt, fingerprint, body) SELECT :shard::smallint, @LIST@, s.head, :type::smallint, @TASK@, @COMMAND@, @ACCOUNT@, true, clock_timestamp(), :epoch::text, :digest::bytea, :salt::bytea, :fingerprint::bytea, :event_body::bytea FROM stream s WHERE s.id = @LIST@;
 COMMIT;
 \endpipeline

@@ -5,9 +5,12 @@
 
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "actors/migrate.h"
+#include "schema/embedded.h"
+#include "schema/task.h"
 
 static cluster_t cluster;
 
@@ -86,6 +89,79 @@ static void a_second_run_changes_nothing(void **state)
     int64_t before = number_of(url, checksum);
     migrate(url);
     assert_int_equal(number_of(url, checksum), before);
+}
+
+/* The database as it was before this version. */
+static void migrate_before(const char *url, const char *version)
+{
+    buf_t sql = {0};
+    buf_append_str(&sql, "CREATE TABLE schema_version (version integer PRIMARY KEY, name text NOT "
+                         "NULL, applied_at timestamptz NOT NULL DEFAULT now());");
+    for (const embedded_t *file = embedded_files; file->name != NULL; file++) {
+        if (strstr(file->name, ".sql") == NULL || strcmp(file->name, version) >= 0)
+            continue;
+        buf_append(&sql, file->bytes, file->n_bytes);
+        buf_format(&sql, "INSERT INTO schema_version (version, name) VALUES (%d, 'x');",
+                   atoi(file->name));
+    }
+    buf_append_byte(&sql, '\0');
+    char error[400];
+    if (!pg_script(url, (const char *)sql.data, error, sizeof error))
+        fail_msg("%s", error);
+    buf_fini(&sql);
+}
+
+/* As it was stored then; `title` and `tags` in SQL. */
+static void insert_old_task(const char *url, const task_t *task, const char *title,
+                            const char *tags)
+{
+    buf_t body = {0};
+    buf_t hex = {0};
+    task_encode(task, &body);
+    for (size_t i = 0; i < body.n_bytes; i++)
+        buf_format(&hex, "%02x", body.data[i]);
+    buf_append_byte(&hex, '\0');
+    script(url,
+           "INSERT INTO task (id, list, rev, status, priority, title, tags, position, created_at,"
+           " updated_at, body) VALUES (gen_random_uuid(), gen_random_uuid(), 1, 0, 1, '%s', '%s',"
+           " 'a', now(), now(), '\\x%s')",
+           title, tags, (const char *)hex.data);
+    buf_fini(&body);
+    buf_fini(&hex);
+}
+
+static void tasks_from_before_the_search_are_found(void **state)
+{
+    (void)state;
+    char url[DATABASE_URL_CHARS];
+    make_database(url, "before_search", "postgres");
+    migrate_before(url, "0003");
+    char notes[400];
+    memset(notes, 'n', sizeof notes - 1);
+    notes[sizeof notes - 1] = '\0';
+    memcpy(notes, "\xc3\x84pfel ", 7);
+    slice_t tags[] = {slice_str("B\xc3\xbcro")};
+    task_t task = {.id = uuid_v7(5),
+                   .list = uuid_v7(5),
+                   .rev = 1000,
+                   .title = slice_str("Milk \xc2\xa5notes & Br\xc3\xb6tchen"),
+                   .notes = slice_str(notes),
+                   .tags = tags,
+                   .n_tags = 1,
+                   .position = slice_str("a")};
+    insert_old_task(url, &task, "Milk \xc2\xa5notes & Br\xc3\xb6tchen", "{B\xc3\xbcro}");
+    task.title = slice_str("a title of more than thirty-one bytes: short of 256");
+    task.notes = slice_str("");
+    task.rule = slice_str("FREQ=WEEKLY");
+    insert_old_task(url, &task, "a title of more than thirty-one bytes: short of 256", "{}");
+    migrate(url);
+    assert_int_equal(number_of(url, "SELECT count(*) FROM task WHERE words @@ 'milk & notes & "
+                                    "brotchen & buro & apfel' AND NOT is_recurring AND sort_title "
+                                    "LIKE 'milk %brotchen'"),
+                     1);
+    assert_int_equal(
+        number_of(url, "SELECT count(*) FROM task WHERE words @@ 'thirty & 256' AND is_recurring"),
+        1);
 }
 
 static void *migrate_in_thread(void *url)
@@ -360,6 +436,7 @@ int main(void)
         cmocka_unit_test(databases_of_one_server_may_be_migrated_at_once),
         cmocka_unit_test(an_empty_database_gets_the_schema_and_an_epoch),
         cmocka_unit_test(a_second_run_changes_nothing),
+        cmocka_unit_test(tasks_from_before_the_search_are_found),
         cmocka_unit_test(programs_that_start_at_once_wait_for_each_other),
         cmocka_unit_test(who_finds_another_at_it_for_long_says_so_and_may_try_again),
         cmocka_unit_test(a_database_newer_than_the_program_is_left_alone),

@@ -3,6 +3,7 @@
  * path, as If-Match. What is accepted keeps to its limits; a cursor that nobody made is refused. */
 #include <stdlib.h>
 
+#include "gateway/due_range.h"
 #include "gateway/etag.h"
 #include "gateway/origin.h"
 #include "gateway/page_token.h"
@@ -10,6 +11,7 @@
 #include "gateway/router.h"
 #include "gateway/task_page.h"
 #include "schema/json.h"
+#include "schema/words.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes);
 
@@ -17,8 +19,10 @@ static const char epoch[] = "abcdefghijklmnop";
 static const uint8_t key[PAGE_TOKEN_KEY_BYTES] = {1, 2, 3};
 
 static const param_t known[] = {
-    {"limit", PARAM_ONCE},  {"tag", PARAM_REPEATS}, {"list", PARAM_REPEATS},
-    {"q", PARAM_NOT_THERE}, {NULL, PARAM_ONCE},
+    {"limit", PARAM_ONCE},
+    {"tag", PARAM_REPEATS},
+    {"list", PARAM_REPEATS},
+    {NULL, PARAM_ONCE},
 };
 
 static const route_t table[] = {
@@ -49,19 +53,46 @@ static void try_values(const query_t *query, arena_t *arena)
     query_words(query, "tag", words, QUERY_MAX_ITEMS, places, &n, arena, &problem);
 }
 
+/* Between the quotes of what is searched for stands nothing that ends them. */
+static void try_words(slice_t text)
+{
+    buf_t out = {0};
+    bool has_words = words_put_query(text, &out);
+    size_t n_quotes = 0;
+    must(utf8_is_text(buf_slice(&out)));
+    for (size_t i = 0; i < out.n_bytes; i++) {
+        n_quotes += out.data[i] == '\'';
+        must(n_quotes % 2 == 0 || (out.data[i] != '\\' && out.data[i] > ' '));
+    }
+    must(n_quotes <= 2 * WORDS_MAX_ASKED && n_quotes % 2 == 0 && has_words == (n_quotes > 0));
+    buf_fini(&out);
+}
+
+static void try_due(slice_t text)
+{
+    due_range_t range = {INSTANT_NONE, INSTANT_NONE, false};
+    slice_t zone = slice_str("America/Sao_Paulo");
+    bool is_from = due_range_add_from(&range, text, zone);
+    must(is_from == due_range_add_to(&range, text, zone));
+    must(!is_from || range.from_us <= range.to_us);
+}
+
 static void try_query(slice_t text, arena_t *arena)
 {
     query_t query;
     problem_t problem;
     err_t err = query_parse(text, known, arena, &query, &problem);
-    must(err == ERR_OK || err == ERR_MALFORMED || err == ERR_NOT_IMPLEMENTED);
+    must(err == ERR_OK || err == ERR_MALFORMED);
     if (err != ERR_OK) {
         must(problem.err == err && problem.detail.n_bytes > 0 && utf8_is_text(problem.detail));
         return;
     }
     must(query.n_items <= QUERY_MAX_ITEMS && query_count(&query, "limit") <= 1);
-    for (size_t i = 0; i < query.n_items; i++)
+    for (size_t i = 0; i < query.n_items; i++) {
         must(utf8_is_text(query.items[i].value));
+        try_words(query.items[i].value);
+        try_due(query.items[i].value);
+    }
     try_values(&query, arena);
 }
 

@@ -10,8 +10,10 @@
 #include "gateway/query.h"
 
 static const param_t known[] = {
-    {"limit", PARAM_ONCE},  {"tag", PARAM_REPEATS}, {"id", PARAM_REPEATS},
-    {"q", PARAM_NOT_THERE}, {NULL, PARAM_ONCE},
+    {"limit", PARAM_ONCE},
+    {"tag", PARAM_REPEATS},
+    {"id", PARAM_REPEATS},
+    {NULL, PARAM_ONCE},
 };
 
 typedef struct {
@@ -83,12 +85,6 @@ static void what_is_not_known_is_named(void **state)
     assert_int_equal(
         query_parse(slice_str("limit=1"), NULL, self->arena, &self->query, &self->problem),
         ERR_MALFORMED);
-}
-
-static void what_is_not_there_yet_is_told_from_what_is_not_known(void **state)
-{
-    fixture_t *self = *state;
-    assert_refused(self, "q=milk", ERR_NOT_IMPLEMENTED, "'q'");
 }
 
 static void only_what_may_repeat_repeats(void **state)
@@ -183,7 +179,6 @@ int main(void)
         TEST(values_are_decoded),
         TEST(no_query_has_no_parameters),
         TEST(what_is_not_known_is_named),
-        TEST(what_is_not_there_yet_is_told_from_what_is_not_known),
         TEST(only_what_may_repeat_repeats),
         TEST(broken_escapes_and_broken_text_are_refused),
         TEST(there_is_a_limit_to_how_many),

@@ -19,7 +19,7 @@ static void there_is_a_statement_for_each_page_and_no_two_are_the_same(void **un
     size_t n_seen = 0;
     for (int i = 0; i < SORT_COUNT * 2 * 2 * TASKS_SETS; i++) {
         const pg_stmt_t *stmt =
-            task_page_statement((task_sort_t)(i / 12), i / 6 % 2, i / 3 % 2, (task_set_t)(i % 3));
+            task_page_statement((task_sort_t)(i / 16), i / 8 % 2, i / 4 % 2, (task_set_t)(i % 4));
         assert_non_null(stmt->sql);
         assert_non_null(strstr(stmt->sql, "$11"));
         for (size_t k = 0; k < n_seen; k++)
@@ -37,13 +37,14 @@ static void assert_same_place(task_sort_t sort, const task_place_t *place)
     assert_true(slice_eq(again.text, place->text));
     assert_int_equal(again.number, place->number);
     assert_true(uuid_eq(&again.id, &place->id));
+    assert_int_equal(again.asked_at_us, place->asked_at_us);
     buf_fini(&buf);
 }
 
 static void a_place_reads_back(void **unused)
 {
     (void)unused;
-    task_place_t place = {.id = uuid_v7(5)};
+    task_place_t place = {.id = uuid_v7(5), .asked_at_us = 1764000000000000};
     assert_same_place(SORT_PRIORITY, &place);
     place.number = INSTANT_NONE;
     assert_same_place(SORT_DUE, &place);
