@@ -17,6 +17,7 @@ static const pg_stmt_t select_members = {
 static const pg_stmt_t select_accounts = {
     "SELECT id, rev, email, name, time_zone, password_hash, created_at, updated_at"
     " FROM account WHERE id = ANY($1::uuid[])"};
+static const pg_stmt_t select_any_account = {"SELECT EXISTS (SELECT 1 FROM account)"};
 static const pg_stmt_t select_tasks = {"SELECT body FROM task WHERE id = ANY($1::uuid[])"};
 static const pg_stmt_t select_tokens = {
     "SELECT id, account, kind, name, scopes, lists, created_at, expires_at"
@@ -111,6 +112,13 @@ static void on_accounts(void *arg, pg_fate_t fate, const pg_result_t *result)
                              .updated_at_us = pg_instant(result, row, 7)};
         state_put_account(self->loaded, &account);
     }
+}
+
+static void on_any_account(void *arg, pg_fate_t fate, const pg_result_t *result)
+{
+    lane_t *self = arg;
+    if (lane_note_fate(self, fate, result) && self->loaded != NULL && pg_bool(result, 0, 0))
+        state_put_any_account(self->loaded);
 }
 
 static void on_tasks(void *arg, pg_fate_t fate, const pg_result_t *result)
@@ -243,6 +251,15 @@ static size_t put_tokens(const lane_t *self, pg_params_t *params)
     return n;
 }
 
+static bool wants_any_account(const lane_t *self)
+{
+    for (const pending_t *p = self->batch.first; p != NULL; p = p->next) {
+        if (p->refs.any_account)
+            return true;
+    }
+    return false;
+}
+
 static size_t put_series(const lane_t *self, pg_params_t *params)
 {
     size_t n = 0;
@@ -286,6 +303,8 @@ void lane_queue_load(lane_t *self, pg_done_f *done)
     pg_query(self->pg, &select_members, params, on_members, self);
     put_accounts(self, fresh(self));
     pg_query(self->pg, &select_accounts, params, on_accounts, self);
+    if (wants_any_account(self))
+        pg_query(self->pg, &select_any_account, NULL, on_any_account, self);
     if (put_tasks(self, fresh(self)) > 0)
         pg_query(self->pg, &select_tasks, params, on_tasks, self);
     if (put_tokens(self, fresh(self)) > 0)

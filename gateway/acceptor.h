@@ -5,6 +5,7 @@
 #define TASKWIRE_GATEWAY_ACCEPTOR_H
 
 #include "gateway/gateway.h"
+#include "gateway/limits.h"
 
 struct uv_loop_s;
 
@@ -34,6 +35,8 @@ bool inlet_push(inlet_t *self, int fd, int tag);
 
 /* The listening socket; it stays the listeners'. */
 int listeners_fd(const listeners_t *self, listener_t which);
+/* The limits that all gateways count by. Thread: any. */
+const limits_t *listeners_limits(const listeners_t *self);
 /* From now on the inlet gets its share of connections. False: there are LISTENERS_MAX_INLETS
  * already. Thread: any. */
 bool listeners_join(listeners_t *self, inlet_t *inlet);

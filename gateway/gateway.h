@@ -11,7 +11,8 @@
 
 typedef struct gateway gateway_t;
 
-/* The sockets that the program listens on, opened before any thread starts. */
+/* What the gateways share: the sockets that the program listens on, opened before any thread
+ * starts, and how much clients have asked. */
 typedef struct listeners listeners_t;
 
 /* Opens LISTEN and ADMIN_LISTEN. NULL, with a sentence that names the setting as it was written in

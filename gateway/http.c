@@ -15,9 +15,6 @@
 #include "gateway/routes.h"
 
 #define HOLD_MS 20
-#define MAX_TOKENS 16384
-#define MAX_ADDRESSES 65536
-#define MAX_LOGINS 65536
 #define N_CLASSES 6 /* of statuses: 1xx to 5xx */
 
 struct http_metrics {
@@ -29,15 +26,12 @@ struct http_metrics {
 
 http_t *http_new(gateway_t *gateway)
 {
-    const config_t *config = gateway->network->config;
     http_t *self = calloc(1, sizeof *self);
     uint8_t random[8];
     if (self == NULL)
         abort();
     self->gateway = gateway;
-    self->token_rate = rate_new(config->rate_limit, MAX_TOKENS);
-    self->address_rate = rate_new(config->rate_limit_anonymous, MAX_ADDRESSES);
-    self->logins = login_limit_new(MAX_LOGINS);
+    self->limits = listeners_limits(gateway->listeners);
     self->metrics = calloc(1, sizeof *self->metrics);
     self->wait_timer = calloc(1, sizeof *self->wait_timer);
     if (self->metrics == NULL || self->wait_timer == NULL)
@@ -81,9 +75,6 @@ void http_destroy(http_t **self_p)
     http_t *self = *self_p;
     if (self == NULL)
         return;
-    rate_destroy(&self->token_rate);
-    rate_destroy(&self->address_rate);
-    login_limit_destroy(&self->logins);
     pg_params_fini(&self->params);
     buf_fini(&self->body);
     buf_fini(&self->headers);
@@ -158,9 +149,9 @@ bool http_admit(gateway_t *gateway, const uuid_t *token, slice_t address, int64_
     int64_t now_us = gateway->now.mono_us;
     uint8_t key[ORIGIN_KEY_BYTES];
     if (!uuid_is_nil(token))
-        return rate_take(self->token_rate, token->bytes, now_us, retry_us);
+        return rate_take(self->limits->tokens, token->bytes, now_us, retry_us);
     origin_address_key(address, key);
-    return rate_take(self->address_rate, key, now_us, retry_us);
+    return rate_take(self->limits->addresses, key, now_us, retry_us);
 }
 
 /* By the call's token, or its address while it has none. */

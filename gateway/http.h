@@ -6,16 +6,13 @@
 
 #include "gateway/call.h"
 #include "gateway/history.h"
-#include "gateway/login_limit.h"
-#include "gateway/rate.h"
+#include "gateway/limits.h"
 
 struct uv_timer_s;
 
 struct http {
     gateway_t *gateway;
-    rate_t *token_rate;
-    rate_t *address_rate;
-    login_limit_t *logins;
+    const limits_t *limits; /* shared with the other gateways */
     history_t history;
 
     pg_params_t params; /* scratch, each for one use at a time */

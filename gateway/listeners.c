@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The addresses that the program listens on, opened before any thread runs so that a wrong setting
- * stops the start, and the list of inlets that share what comes in. A Unix socket that a dead
- * process left behind is replaced; one that somebody answers on is not. */
+ * stops the start, the limits of clients, and the list of inlets that share what comes in. A Unix
+ * socket that a dead process left behind is replaced; one that somebody answers on is not. */
 #include "gateway/acceptor.h"
 
 #include "gateway/gateway.h"
@@ -30,6 +30,7 @@ typedef struct {
 
 struct listeners {
     listening_t all[LISTENER_COUNT];
+    limits_t limits;
     pthread_mutex_t mutex; /* guards what follows */
     inlet_t *inlets[LISTENERS_MAX_INLETS];
     size_t n_inlets;
@@ -193,6 +194,7 @@ listeners_t *listeners_new(const config_t *config, char *error, size_t error_siz
     listeners_t *self = calloc(1, sizeof *self);
     if (self == NULL)
         abort();
+    limits_init(&self->limits, config);
     pthread_mutex_init(&self->mutex, NULL);
     for (size_t i = 0; i < LISTENER_COUNT; i++)
         self->all[i].fd = -1;
@@ -217,6 +219,7 @@ void listeners_destroy(listeners_t **self_p)
         if (self->all[i].path[0] != '\0')
             unlink(self->all[i].path);
     }
+    limits_fini(&self->limits);
     pthread_mutex_destroy(&self->mutex);
     free(self);
 }
@@ -234,6 +237,11 @@ const char *listeners_admin_url(const listeners_t *self)
 int listeners_fd(const listeners_t *self, listener_t which)
 {
     return self->all[which].fd;
+}
+
+const limits_t *listeners_limits(const listeners_t *self)
+{
+    return &self->limits;
 }
 
 /* --- inlets --- */

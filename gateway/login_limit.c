@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Accounts and addresses share one table, cut into small sets like a processor's cache; a keyed
  * hash says in which set a name may stand, so that nobody can choose whom he pushes out. When a set
- * is full, the one with the fewest failures makes room. */
+ * is full, the one with the fewest failures makes room. One lock for all: beside what comparing a
+ * password costs, it is nothing. */
 #include "gateway/login_limit.h"
 
+#include <pthread.h>
 #include <sodium.h>
 #include <stdlib.h>
 
@@ -20,6 +22,7 @@ typedef struct {
 } slate_t;
 
 struct login_limit {
+    pthread_mutex_t mutex;
     size_t n_sets; /* a power of two */
     uint8_t hash_key[crypto_generichash_KEYBYTES];
     slate_t (*sets)[N_WAYS];
@@ -30,6 +33,7 @@ login_limit_t *login_limit_new(size_t max_keys)
     login_limit_t *self = calloc(1, sizeof *self);
     if (self == NULL)
         abort();
+    pthread_mutex_init(&self->mutex, NULL);
     self->n_sets = 1;
     while (self->n_sets * N_WAYS * 2 <= max_keys)
         self->n_sets *= 2;
@@ -44,6 +48,7 @@ void login_limit_destroy(login_limit_t **self_p)
 {
     if (*self_p == NULL)
         return;
+    pthread_mutex_destroy(&(*self_p)->mutex);
     free((*self_p)->sets);
     free(*self_p);
     *self_p = NULL;
@@ -123,14 +128,17 @@ bool login_limit_begin(login_limit_t *self, slice_t email, slice_t address, int6
     uint8_t keys[2][KEY_BYTES];
     make_key(self, 'e', email, keys[0]);
     make_key(self, 'a', address, keys[1]);
+    pthread_mutex_lock(&self->mutex);
     int64_t by_email_us = time_to_wait(self, keys[0], mono_us);
     int64_t by_address_us = time_to_wait(self, keys[1], mono_us);
     *retry_us = by_email_us > by_address_us ? by_email_us : by_address_us;
-    if (*retry_us > 0)
-        return false;
-    count(self, keys[0], mono_us);
-    count(self, keys[1], mono_us);
-    return true;
+    bool may_try = *retry_us <= 0;
+    if (may_try) {
+        count(self, keys[0], mono_us);
+        count(self, keys[1], mono_us);
+    }
+    pthread_mutex_unlock(&self->mutex);
+    return may_try;
 }
 
 static void clear(login_limit_t *self, char kind, slice_t name)
@@ -144,6 +152,8 @@ static void clear(login_limit_t *self, char kind, slice_t name)
 
 void login_limit_succeed(login_limit_t *self, slice_t email, slice_t address)
 {
+    pthread_mutex_lock(&self->mutex);
     clear(self, 'e', email);
     clear(self, 'a', address);
+    pthread_mutex_unlock(&self->mutex);
 }

@@ -2,7 +2,7 @@
 /* Against guessing passwords: failed logins in a row are counted by account and by address, and
  * after LOGIN_LIMIT_FREE of them each further one must wait, twice as long each time. A try is
  * counted when it begins, so that many at once are no way around, and forgiven when it turns out
- * right. Bounded memory; no clock of its own. */
+ * right. Bounded memory; no clock of its own. Thread: any. */
 #ifndef TASKWIRE_LOGIN_LIMIT_H
 #define TASKWIRE_LOGIN_LIMIT_H
 

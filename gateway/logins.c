@@ -42,7 +42,7 @@ bool logins_begin(call_t *call, slice_t email)
         return false;
     }
     origin_address_key(call->address, key);
-    if (login_limit_begin(gateway->http->logins, email, slice_of(key, sizeof key),
+    if (login_limit_begin(gateway->http->limits->logins, email, slice_of(key, sizeof key),
                           gateway->now.mono_us, &call->retry_us))
         return true;
     reply_err(call, ERR_RATE_LIMITED, "Too many failed logins.");
@@ -53,7 +53,7 @@ void logins_succeed(call_t *call, slice_t email)
 {
     uint8_t key[ORIGIN_KEY_BYTES];
     origin_address_key(call->address, key);
-    login_limit_succeed(call->gateway->http->logins, email, slice_of(key, sizeof key));
+    login_limit_succeed(call->gateway->http->limits->logins, email, slice_of(key, sizeof key));
 }
 
 /* --- the account as it is shown --- */

@@ -29,7 +29,9 @@ static bool find_key(call_t *call)
 bool page_refuse_cursor(call_t *call)
 {
     problem_t problem = {0};
-    query_refuse("cursor", "is not one of this path and order", call->arena, &problem);
+    query_refuse("cursor",
+                 "is not one of this path and order, or was made before the database was restored",
+                 call->arena, &problem);
     reply_problem(call, &problem);
     return false;
 }

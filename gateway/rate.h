@@ -2,7 +2,8 @@
 /* How often somebody may ask: a token bucket per key, in bounded memory, without a clock of its
  * own. A bucket that is full again is the same as none, so only those that asked within the last
  * burst need a place; when a place is short, who asked least loses his, which makes the limit
- * milder and never harder. Source: the generic cell rate algorithm (ITU-T I.371). */
+ * milder and never harder. Thread: any; several may take at once. Source: the generic cell rate
+ * algorithm (ITU-T I.371). */
 #ifndef TASKWIRE_RATE_H
 #define TASKWIRE_RATE_H
 

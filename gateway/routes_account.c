@@ -19,8 +19,8 @@
 static const uuid_t account_space = {
     {0x74, 0x61, 0x73, 0x6b, 0x77, 0x69, 0x72, 0x65, 0x80, 'a', 'c', 'c', 'o', 'u', 'n', 't'}};
 
-/* Two first accounts at the same instant may both find none. That is harmless: whoever can reach
- * the server before its owner has made his account could have been the first one anyway. */
+/* Only a glance, which spares hashing: of two first accounts at the same instant both may find
+ * none. The writer decides. */
 static const pg_stmt_t select_registration = {
     "SELECT EXISTS (SELECT 1 FROM account),"
     " EXISTS (SELECT 1 FROM event WHERE by = $1::uuid AND command = $2::uuid AND is_answer),"
@@ -32,6 +32,7 @@ typedef struct {
     slice_t password;
     slice_t name; /* as it was sent; absent: it was not */
     slice_t time_zone; /* the same */
+    bool is_only_first; /* to be made only if there is no other */
 } registration_t;
 
 static bool read_registration(call_t *call, slice_t body, registration_t *out)
@@ -61,8 +62,9 @@ static slice_t encode_registration(call_t *call, const registration_t *registrat
 {
     bool has_name = registration->name.data != NULL;
     bool has_hash = hash != NULL;
+    bool is_only_first = registration->is_only_first;
     buf_t buf = {0};
-    mp_put_map(&buf, 2 + (size_t)has_name + has_hash);
+    mp_put_map(&buf, 2 + (size_t)has_name + has_hash + is_only_first);
     object_text(&buf, "email", registration->email);
     mp_put_cstr(&buf, "time_zone");
     if (registration->time_zone.data == NULL)
@@ -75,6 +77,10 @@ static slice_t encode_registration(call_t *call, const registration_t *registrat
     }
     if (has_hash)
         object_text(&buf, "password_hash", slice_str(hash));
+    if (is_only_first) {
+        mp_put_cstr(&buf, "first");
+        mp_put_bool(&buf, true);
+    }
     slice_t data = arena_copy(call->arena, buf_slice(&buf));
     buf_fini(&buf);
     return data;
@@ -120,11 +126,13 @@ static void on_registration(call_t *call, const pg_result_t *result)
     registration_t *registration = call->state;
     bool is_first = !pg_bool(result, 0, 0);
     bool is_repeat = pg_bool(result, 0, 1);
-    if (!is_first && !is_repeat && !call->gateway->network->config->is_registration_open) {
+    bool is_open = call->gateway->network->config->is_registration_open;
+    if (!is_first && !is_repeat && !is_open) {
         reply_err(call, ERR_FORBIDDEN, "Registration is closed.");
         return;
     }
     if (!is_repeat) {
+        registration->is_only_first = !is_open;
         call_hash(call, registration->password, submit_registration);
         return;
     }

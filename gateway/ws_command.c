@@ -30,7 +30,7 @@ static slice_t ref_of(const errand_t *self)
     return self->ref != NULL ? slice_str(self->ref) : slice_none();
 }
 
-/* Pointers start at what the client sent, not at the part that was looked at. */
+/* Pointers start at the message that the client sent, not at the part that was looked at. */
 static void put_prefix(problem_t *problem, const char *prefix, arena_t *arena)
 {
     for (size_t i = 0; i < problem->n_fields; i++) {
@@ -50,11 +50,12 @@ static size_t begin_result(ws_t *ws, slice_t ref, const uuid_t *id, bool is_ok)
     return place;
 }
 
-/* A command without a readable id is a bad message; one with an id has a result. */
+/* A command without a readable id is a bad message; one with an id has a result. The problem's
+ * pointers begin in the command. */
 static void refuse(ws_t *ws, slice_t ref, const uuid_t *id, problem_t *problem)
 {
+    put_prefix(problem, "/command", ws->hub->arena);
     if (uuid_is_nil(id)) {
-        put_prefix(problem, "/command", ws->hub->arena);
         ws_refuse(ws, ref, problem);
         return;
     }

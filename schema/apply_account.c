@@ -106,6 +106,21 @@ static bool may_register(apply_t *self)
     return apply_expect_none(self);
 }
 
+/* `first` asks for an account only if it is the first one, whoever else asks at the same instant:
+ * all shards are locked meanwhile. */
+static bool is_first_if_asked(apply_t *self)
+{
+    data_value_t value;
+    bool is_asked = false;
+    if (data_get(&self->data, "first", &value) != DATA_GIVEN)
+        return true;
+    mp_reader_t reader = mp_reader(value.raw);
+    if (!mp_get_bool(&reader, &is_asked))
+        data_refuse(&value, "this must be true or false");
+    return !is_asked || !state_has_any_account(self->state) ||
+           apply_refuse(self, ERR_FORBIDDEN, "Registration is closed.");
+}
+
 static void commit_account(apply_t *self, account_t *account)
 {
     stream_t stream = {.id = self->list_id, .is_new = true, .is_account = true};
@@ -119,7 +134,7 @@ static void commit_account(apply_t *self, account_t *account)
 /* Needs no scope: there is no token yet. */
 static void create_account(apply_t *self)
 {
-    if (!may_register(self) || !apply_open_data(self))
+    if (!may_register(self) || !apply_open_data(self) || !is_first_if_asked(self))
         return;
     account_t account = {
         .id = self->list_id,

@@ -398,6 +398,16 @@ static uuid_t id_in_data(const command_t *command, const char *key)
     return id;
 }
 
+static bool is_true_in_data(const command_t *command, const char *key)
+{
+    slice_t value = slice_none();
+    bool is_true = false;
+    if (command->data.data == NULL || !mp_map_find(command->data, key, &value))
+        return false;
+    mp_reader_t reader = mp_reader(value);
+    return mp_get_bool(&reader, &is_true) && is_true;
+}
+
 static void add_id(uuid_t *ids, uint32_t *n_ids, const uuid_t *id)
 {
     if (uuid_is_nil(id))
@@ -472,6 +482,9 @@ void command_refs(const command_t *command, command_refs_t *out)
         add_member(out, &list, &other);
         break;
     case OP_ACCOUNT_CREATE:
+        out->any_account = is_true_in_data(command, "first");
+        add_id(out->accounts, &out->n_accounts, &list);
+        break;
     case OP_ACCOUNT_PATCH:
         add_id(out->accounts, &out->n_accounts, &list);
         break;
@@ -490,7 +503,7 @@ void command_refs(const command_t *command, command_refs_t *out)
 
 shard_set_t command_shards(const command_refs_t *refs)
 {
-    shard_set_t shards = 0;
+    shard_set_t shards = refs->any_account ? SHARDS_ALL : 0;
     for (uint32_t i = 0; i < refs->n_streams; i++)
         shards |= shard_bit(&refs->streams[i]);
     return shards;

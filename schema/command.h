@@ -118,6 +118,8 @@ typedef struct {
     uuid_t accounts[COMMAND_MAX_MEMBERS];
     uint32_t n_accounts;
     uuid_t token; /* nil: none */
+    bool any_account; /* whether there is an account at all, which is true or false while all shards
+                         are locked */
     uuid_t series_of; /* nil: none; else the task, among `tasks`, whose (series, occurrence + 1) is
                          looked for, and the membership of whose assignee */
 } command_refs_t;
@@ -126,7 +128,7 @@ typedef struct {
  * cannot be read are left out: apply will refuse them. */
 void command_refs(const command_t *command, command_refs_t *out);
 
-/* The shards of those streams. */
+/* The shards of those streams, or all. */
 shard_set_t command_shards(const command_refs_t *refs);
 
 #endif

@@ -38,6 +38,7 @@ struct state {
     table_t lists;
     table_t members;
     table_t accounts;
+    bool has_any_account; /* loaded or not */
     table_t tokens;
     table_t tasks;
     table_t seen;
@@ -183,6 +184,11 @@ account_t *state_account(state_t *self, const uuid_t *id)
     return table_find(&self->accounts, key_of(id));
 }
 
+bool state_has_any_account(const state_t *self)
+{
+    return self->has_any_account || self->accounts.n_entries > 0;
+}
+
 token_t *state_token(state_t *self, const uuid_t *id)
 {
     return table_find(&self->tokens, key_of(id));
@@ -233,6 +239,11 @@ account_t *state_put_account(state_t *self, const account_t *account)
         table_place(&self->accounts, self->arena, key_of(&account->id), sizeof *place);
     *place = *account;
     return place;
+}
+
+void state_put_any_account(state_t *self)
+{
+    self->has_any_account = true;
 }
 
 token_t *state_put_token(state_t *self, const token_t *token)

@@ -121,6 +121,9 @@ account_t *state_account(state_t *self, const uuid_t *id);
 token_t *state_token(state_t *self, const uuid_t *id);
 state_task_t *state_task(state_t *self, const uuid_t *id);
 seen_t *state_seen(state_t *self, const uuid_t *author, const uuid_t *command);
+/* Whether there is an account at all: any of these, or one that was said to be (see
+ * state_put_any_account). */
+bool state_has_any_account(const state_t *self);
 /* Whether a task of the series with that number exists and is not deleted. */
 bool state_has_occurrence(state_t *self, const uuid_t *series, int64_t occurrence);
 
@@ -131,6 +134,8 @@ stream_t *state_put_stream(state_t *self, const stream_t *stream);
 list_t *state_put_list(state_t *self, const list_t *list);
 member_t *state_put_member(state_t *self, const member_t *member);
 account_t *state_put_account(state_t *self, const account_t *account);
+/* There are accounts, which need not be loaded. */
+void state_put_any_account(state_t *self);
 token_t *state_put_token(state_t *self, const token_t *token);
 state_task_t *state_put_task(state_t *self, const task_t *task, bool is_new, bool is_dirty);
 seen_t *state_put_seen(state_t *self, const seen_t *seen);

@@ -46,6 +46,20 @@ describe('accounts', { timeout: 600_000 }, () => {
     granted(await anyone().post('/v1/accounts', { email: email(), password }), 201);
   });
 
+  it('of many first accounts at the same instant, at two programs, one is made', async () => {
+    for (const name of ['first_a', 'first_b']) {
+      const url = await bench.database(name);
+      const programs = [];
+      for (let i = 0; i < 2; i++) programs.push(await bench.program({ REGISTRATION: 'closed', GATEWAYS: 2 }, url).start());
+      const answers = await Promise.all(Array.from({ length: 8 }, (_, i) => new Client(programs[i % 2].url).post('/v1/accounts', { email: email(), password })));
+      const made = answers.filter((answer) => answer.status === 201);
+      assert.equal(made.length, 1, answers.map((answer) => answer.status).join());
+      for (const answer of answers) if (answer !== made[0]) refused(answer, 403, 'forbidden');
+      assert.equal(await bench.cluster.value('SELECT count(*) FROM account', name), '1');
+      for (const program of programs) await program.stop();
+    }
+  });
+
   it('a new account comes with a session, as a token and as a cookie', async () => {
     const answer = await anyone().post('/v1/accounts', {
       email: 'New.Person@Example.org', password, name: 'Zoë 🌱', time_zone: 'Asia/Kathmandu',
@@ -183,6 +197,19 @@ describe('accounts', { timeout: 600_000 }, () => {
       const answer = await anyone().post('/v1/sessions', { email: somebody.email, password: 'wrong' }, from());
       refused(answer, 401, 'unauthenticated');
     }
+  });
+
+  it('failures in a row count whichever gateway they came to', async () => {
+    const several = await bench.program({ TRUSTED_PROXIES: '127.0.0.1', GATEWAYS: 4 }).start();
+    const somebody = await Client.register(several.url);
+    const answers = [];
+    for (let i = 0; i < 24; i++) {
+      answers.push(await new Client(several.url).post('/v1/sessions', { email: somebody.email, password: 'wrong' }, { ...from(), Connection: 'close' }));
+    }
+    const failed = answers.filter((answer) => answer.status === 401).length;
+    assert.ok(failed >= 10 && failed < 20, `${failed} failures before the limit`);
+    for (const answer of answers) if (answer.status !== 401) refused(answer, 429, 'rate_limited');
+    await several.stop();
   });
 
   it('after ten failures in a row an address is closed to logins, whichever account it tries', async () => {

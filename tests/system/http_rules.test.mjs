@@ -479,13 +479,30 @@ describe('HTTP rules', { timeout: 600_000 }, () => {
     granted(answers[0], 201);
   });
 
+  it('a cursor of the history before a restore is refused, and says so', async () => {
+    const other = await bench.program({}, await bench.database('restored')).start();
+    const somebody = await Client.register(other.url);
+    for (let i = 0; i < 3; i++) await somebody.list();
+    const page = (cursor) => somebody.get(`/v1/lists?limit=1${cursor ? `&cursor=${cursor}` : ''}`);
+    const { next } = granted(await page());
+    granted(await page(next));
+    await bench.cluster.query("UPDATE log_epoch SET epoch = substr(md5('another'), 1, 16), mac_key = sha256('another')", 'restored');
+    const answer = await waitFor(async () => {
+      const late = await page(next);
+      return late.status !== 200 && late;
+    }, 'it notices');
+    assert.match(refused(answer, 400, 'malformed').detail, /cursor.*restored/);
+    granted(await page(granted(await page()).next));
+    await other.stop();
+  });
+
   // --- how often one may ask ---
 
   describe('rate limits', () => {
     let limited;
 
     before(async () => {
-      limited = await bench.program({ RATE_LIMIT: 5, RATE_LIMIT_ANONYMOUS: 2, TRUSTED_PROXIES: '127.0.0.1' }).start();
+      limited = await bench.program({ RATE_LIMIT: 5, RATE_LIMIT_ANONYMOUS: 2, TRUSTED_PROXIES: '127.0.0.1', GATEWAYS: 2 }).start();
     });
 
     // Asks so often at once; answers how many got through, and how many may have: what a burst has, and what is added

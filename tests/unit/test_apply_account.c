@@ -88,6 +88,28 @@ static void an_account_is_made_by_itself_and_once(void **state)
     assert_int_equal(own(core, &nora, "account.create", REGISTRATION), ERR_INVALID);
 }
 
+static void an_account_that_must_be_the_first_is_refused_where_there_is_one(void **unused)
+{
+    core_t *core = *unused;
+    static const char first[] =
+        "{'email':'nora@example.org','time_zone':'UTC','password_hash':'h','first':true}";
+    uuid_t nora = core_id(0xa5);
+    uuid_t otto = core_id(0xa6);
+    assert_int_equal(own(core, &nora, "account.create", first), ERR_FORBIDDEN);
+    core->state = state_new(core->arena, CORE_EPOCH);
+    state_put_any_account(core->state);
+    assert_int_equal(own(core, &nora, "account.create", first), ERR_FORBIDDEN);
+    assert_null(state_account(core->state, &nora));
+    core->state = state_new(core->arena, CORE_EPOCH);
+    assert_int_equal(own(core, &nora, "account.create", "{'first':1}"), ERR_INVALID);
+    assert_int_equal(own(core, &nora, "account.create", first), ERR_OK);
+    assert_int_equal(own(core, &otto, "account.create", first), ERR_FORBIDDEN);
+    assert_int_equal(own(core, &otto, "account.create",
+                         "{'email':'otto@example.org','time_zone':'UTC','password_hash':'h',"
+                         "'first':false}"),
+                     ERR_OK);
+}
+
 static void an_address_is_plausible(void **state)
 {
     core_t *core = *state;
@@ -350,6 +372,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_new_account_is_told_without_name_or_address),
         TEST(an_account_is_made_by_itself_and_once),
+        TEST(an_account_that_must_be_the_first_is_refused_where_there_is_one),
         TEST(an_address_is_plausible),
         TEST(what_an_account_needs_is_said),
         TEST(a_changed_account_says_what_but_not_how),

@@ -464,6 +464,22 @@ static void ops_on_an_account_need_it_and_the_token(void **state)
     }
 }
 
+static void a_first_account_locks_everything(void **state)
+{
+    core_t *core = *state;
+    core->in = core->anna;
+    command_refs_t refs = refs_of(core, &core->anna, "account.create", NULL, "{'first':true}");
+    assert_true(refs.any_account);
+    assert_true(command_shards(&refs) == SHARDS_ALL);
+    static const char *const others[] = {"{'first':false}", "{'first':1}", "{}"};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        core->in = core->anna;
+        refs = refs_of(core, &core->anna, "account.create", NULL, others[i]);
+        assert_false(refs.any_account);
+        assert_true(command_shards(&refs) == shard_bit(&core->anna));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -485,6 +501,7 @@ int main(void)
         TEST(actors_need_no_membership),
         TEST(ops_on_two_streams_lock_both),
         TEST(ops_on_an_account_need_it_and_the_token),
+        TEST(a_first_account_locks_everything),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

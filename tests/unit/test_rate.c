@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include <cmocka.h>
+#include <pthread.h>
 #include <sodium.h>
 
 #include "gateway/rate.h"
@@ -15,7 +16,7 @@
 
 static const uint8_t *key_of(uint32_t i)
 {
-    static uint8_t key[RATE_KEY_BYTES];
+    static _Thread_local uint8_t key[RATE_KEY_BYTES];
     memcpy(key, &i, sizeof i);
     return key;
 }
@@ -104,11 +105,43 @@ static void too_many_keys_harm_nobody(void **unused)
     rate_destroy(&rate);
 }
 
+typedef struct {
+    rate_t *rate;
+    int n_taken;
+} taker_t;
+
+static void *take_in_thread(void *arg)
+{
+    taker_t *taker = arg;
+    taker->n_taken = take_all(taker->rate, 1, START_US);
+    return NULL;
+}
+
+static void threads_take_from_one_bucket(void **unused)
+{
+    (void)unused;
+    rate_t *rate = rate_new(10000, 64);
+    taker_t takers[4];
+    pthread_t threads[4];
+    int n_taken = 0;
+    for (int i = 0; i < 4; i++) {
+        takers[i] = (taker_t){.rate = rate};
+        assert_int_equal(pthread_create(&threads[i], NULL, take_in_thread, &takers[i]), 0);
+    }
+    for (int i = 0; i < 4; i++) {
+        pthread_join(threads[i], NULL);
+        n_taken += takers[i].n_taken;
+    }
+    assert_int_equal(n_taken, 20000);
+    rate_destroy(&rate);
+}
+
 int main(void)
 {
     if (sodium_init() < 0)
         return 1;
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(threads_take_from_one_bucket),
         cmocka_unit_test(two_seconds_worth_may_come_at_once),
         cmocka_unit_test(who_is_refused_is_told_when_and_then_served),
         cmocka_unit_test(refused_tries_cost_nothing),

@@ -226,7 +226,7 @@ static void a_refused_command_has_a_problem(void **state)
     w_answer_commands(&outcome);
     w_run();
     assert_got(socket, "\"ok\":false,\"problem\":{");
-    assert_got(socket, "\"pointer\":\"/data/title\"");
+    assert_got(socket, "\"pointer\":\"/command/data/title\"");
 }
 
 static void a_command_that_cannot_be_read_is_refused(void **state)
@@ -241,7 +241,7 @@ static void a_command_that_cannot_be_read_is_refused(void **state)
     assert_non_null(strstr(nth(socket, 1), "{\"op\":\"error\",\"ref\":1"));
     assert_non_null(strstr(nth(socket, 1), "\"pointer\":\"/command/id\""));
     assert_non_null(strstr(nth(socket, 2), "{\"op\":\"result\",\"id\":"));
-    assert_non_null(strstr(nth(socket, 2), "\"pointer\":\"/op\""));
+    assert_non_null(strstr(nth(socket, 2), "\"pointer\":\"/command/op\""));
     assert_non_null(strstr(nth(socket, 3), "\"pointer\":\"/command\""));
 }
 
@@ -312,7 +312,7 @@ static void an_address_that_nobody_has_is_refused_as_such(void **state)
     problem_add_field(&outcome.problem, slice_str("/account"), slice_str("needed"));
     w_answer_commands(&outcome);
     w_run();
-    assert_got(socket, "\"pointer\":\"/data/email\"");
+    assert_got(socket, "\"pointer\":\"/command/data/email\"");
 }
 
 static void who_goes_while_commands_are_under_way_is_forgotten(void **state)
