@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The table of known places is direct-mapped: a task has one slot, and who comes later takes it. A
- * wrong place does no harm, it only costs another turn. */
+/* The table of known places holds a few tasks for each hash; who has not been heard of for longest
+ * goes. With one for each, two tasks that are changed in turn would push each other out, and every
+ * such change would wait for a read. A wrong place does no harm, it only costs another turn. */
 #include "actors/writer_locate.h"
 
 #include <assert.h>
@@ -8,27 +9,37 @@
 
 static const pg_stmt_t select_places = {"SELECT id, list FROM task WHERE id = ANY($1::uuid[])"};
 
-static place_t *slot_of(const locator_t *self, const uuid_t *task)
+/* The places of tasks with this hash. */
+static place_t *set_of(const locator_t *self, const uuid_t *task)
 {
-    return &self->known[uuid_hash(task) % LOCATOR_SLOTS];
+    return &self->known[uuid_hash(task) % LOCATOR_SETS * LOCATOR_WAYS];
 }
 
 static void remember(locator_t *self, const uuid_t *task, const uuid_t *list)
 {
-    *slot_of(self, task) = (place_t){*task, *list};
+    place_t *set = set_of(self, task);
+    size_t n_newer = 0;
+    while (n_newer < LOCATOR_WAYS - 1 && !uuid_eq(&set[n_newer].task, task))
+        n_newer++;
+    memmove(set + 1, set, n_newer * sizeof *set);
+    set[0] = (place_t){*task, *list};
 }
 
 static const uuid_t *recall(const locator_t *self, const uuid_t *task)
 {
-    const place_t *place = slot_of(self, task);
-    return uuid_eq(&place->task, task) ? &place->list : NULL;
+    const place_t *set = set_of(self, task);
+    for (size_t i = 0; i < LOCATOR_WAYS; i++) {
+        if (uuid_eq(&set[i].task, task))
+            return &set[i].list;
+    }
+    return NULL;
 }
 
 void locator_init(locator_t *self, pg_t *pg, locator_done_f *located, locator_done_f *not_found,
                   void *arg)
 {
     *self = (locator_t){.pg = pg, .located = located, .not_found = not_found, .arg = arg};
-    self->known = calloc(LOCATOR_SLOTS, sizeof *self->known);
+    self->known = calloc((size_t)LOCATOR_SETS * LOCATOR_WAYS, sizeof *self->known);
     self->n_held = calloc(LOCATOR_AUTHORS, sizeof *self->n_held);
 }
 
@@ -78,7 +89,8 @@ static pending_t *take(locator_t *self, pending_list_t *list)
     return pending;
 }
 
-/* The list of a task among the rows: only for one whose slot another of the same read has taken. */
+/* The list of a task among the rows: only for one that others of the same read have pushed
+ * out. */
 static bool find_row(const pg_result_t *result, const uuid_t *task, uuid_t *list)
 {
     for (int row = 0; row < pg_rows(result); row++) {

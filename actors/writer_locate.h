@@ -10,7 +10,8 @@
 
 #include "actors/writer_batch.h"
 
-#define LOCATOR_SLOTS 16384
+#define LOCATOR_SETS 16384
+#define LOCATOR_WAYS 4
 #define LOCATOR_AUTHORS 1024
 
 typedef struct {
@@ -22,7 +23,7 @@ typedef void locator_done_f(void *arg, pending_t *pending);
 
 typedef struct {
     pg_t *pg;
-    place_t *known; /* LOCATOR_SLOTS, by hash of the task; a newer one takes the slot */
+    place_t *known; /* LOCATOR_SETS by hash of the task, each of LOCATOR_WAYS, latest first */
     uint32_t *n_held; /* LOCATOR_AUTHORS, by hash of the author: commands in the lists below */
     pending_list_t waiting;
     pending_list_t asked; /* in the read under way */
