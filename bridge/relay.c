@@ -21,6 +21,9 @@
 #define MAX_BATCH_BYTES (256 * 1024)
 #define POLL_US INT64_C(1000000)
 #define SAVE_US INT64_C(1000000)
+/* From one reading to the next. Each costs every actor a transaction, and nobody waits for them as
+ * clients wait for sync; what the writer commits meanwhile comes with the next. */
+#define GATHER_US INT64_C(10000)
 /* What could not be read is read again. */
 #define RETRY_US INT64_C(100000)
 /* Of what an actor may have in its inbox from former terms when another begins. */
@@ -75,6 +78,7 @@ struct relay {
     bool is_saving;
     batch_t batch; /* being filled */
     ledger_batch_t *entry;
+    int64_t read_mono_us; /* the next reading: not before */
     int64_t poll_mono_us;
     int64_t save_mono_us;
     burial_t *burials;
@@ -146,14 +150,16 @@ static void on_read(void *arg, const eventlog_end_t *end)
     flush(self);
     if (end->fate == PG_OK)
         self->grown |= end->more;
-    else
+    if (self->grown & (end->more | self->passed_over))
+        self->read_mono_us = 0; /* there is enough to read */
+    if (end->fate != PG_OK)
         self->poll_mono_us = clock_now().mono_us + RETRY_US;
 }
 
-static bool can_read(const relay_t *self)
+static bool can_read(const relay_t *self, now_t now)
 {
-    return self->term == TERM_LEADING && !self->is_reading && self->grown != 0 &&
-           ledger_has_room(&self->ledger) && pg_is_ready(self->pg);
+    return now.mono_us >= self->read_mono_us && self->term == TERM_LEADING && !self->is_reading &&
+           self->grown != 0 && ledger_has_room(&self->ledger) && pg_is_ready(self->pg);
 }
 
 static void read_on(relay_t *self, now_t now)
@@ -162,7 +168,7 @@ static void read_on(relay_t *self, now_t now)
         self->poll_mono_us = now.mono_us + POLL_US;
         self->grown = SHARDS_ALL;
     }
-    if (!can_read(self))
+    if (!can_read(self, now))
         return;
     shard_set_t shards = self->passed_over != 0 ? self->passed_over : self->grown;
     self->passed_over = 0;
@@ -173,6 +179,7 @@ static void read_on(relay_t *self, now_t now)
         return;
     }
     self->is_reading = true;
+    self->read_mono_us = now.mono_us + GATHER_US;
     (void)pg_sync(self->pg);
 }
 
@@ -459,8 +466,10 @@ static int64_t relay_due(void *arg, now_t now)
     if (now.mono_us >= self->save_mono_us)
         save(self, now);
     sleep_us = shorter(sleep_us, pg_loop_turn(&self->loop, now));
-    if (can_read(self))
+    if (can_read(self, now))
         sleep_us = 0; /* that has brought an answer, and there is more */
+    else if (self->grown != 0 && now.mono_us < self->read_mono_us)
+        sleep_us = shorter(sleep_us, self->read_mono_us - now.mono_us);
     int64_t oldest_us = ledger_oldest_us(&self->ledger);
     int64_t lag_us = oldest_us == 0 || oldest_us > now.wall_us ? 0 : now.wall_us - oldest_us;
     metric_set(self->lag_seconds, lag_us / US_PER_S);
