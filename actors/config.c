@@ -85,8 +85,6 @@ static const setting_t settings[] = {
      .help = "Seconds to wait for the database at the start."},
     {"GATEWAYS", KIND_NUMBER, FIELD(gateways), .fallback = "1", .min = 1, .max = 16,
      .help = "Threads that serve clients."},
-    {"WRITER_CONNECTIONS", KIND_NUMBER, FIELD(writer_connections), .fallback = "1", .min = 1,
-     .max = 8, .help = "Transactions that may be under way at once."},
     {"ANCHOR_INTERVAL", KIND_SECONDS, FIELD(anchor_interval_us), .fallback = "60", .min = 1,
      .max = 86400, .help = "Seconds between appends to the file of audit anchors."},
     {"OUTCOME_TIMEOUT", KIND_SECONDS, FIELD(outcome_timeout_us), .fallback = "10", .min = 1,

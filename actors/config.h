@@ -33,7 +33,6 @@ struct config {
     bool log_json;
     int64_t start_timeout_us;
     int64_t gateways; /* GATEWAYS: gateway threads, 1 to 16 */
-    int64_t writer_connections; /* WRITER_CONNECTIONS: batches under way at once, 1 to 8 */
     int64_t anchor_interval_us; /* ANCHOR_INTERVAL: seconds between appends to the anchor file */
     int64_t
         outcome_timeout_us; /* OUTCOME_TIMEOUT: how long a client waits for an unknown outcome */

@@ -1,12 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The writer's queue and its lanes: commands come in, are located (which list is the task in?),
- * wait in order, go into the next batch of a lane, and are answered.
- *
- * Two lanes never hold the same shard. A command that cannot go yet holds back the later ones of
- * its shards and of its author, so that everybody's commands are applied in the order in which they
- * came. With several lanes the shards are dealt out to those that are connected, or else the first
- * batch would take them all; a command that touches shards of two lanes goes through the first one,
- * once nobody holds them. */
+/* The writer's queue: commands come in, are located (which list is the task in?), wait in order, go
+ * into the next batch, and are answered. One batch is under way at a time and takes what waits from
+ * the front, so that everybody's commands are applied in the order in which they came. */
 #include "actors/writer.h"
 #include "actors/message.h"
 #include "actors/writer_batch.h"
@@ -16,7 +11,6 @@
 
 /* A busy gateway sends hundreds of small messages while a large batch is applied and encoded. */
 #define INBOX_LIMIT 1024
-#define MAX_LANES 8
 #define MAX_TOKENS_A_BATCH 100
 /* Of the commands' data; what they make of it is a few times as much. */
 #define MAX_BATCH_BYTES ((size_t)4 * 1024 * 1024)
@@ -41,7 +35,7 @@ static const pg_stmt_t end_holders = {
     " WHERE l.locktype = 'advisory' AND l.granted AND l.classid = 7461 AND l.objid = "
     "ANY($1::integer[]::oid[])"
     " AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-    " AND l.pid <> ALL($2::integer[]) AND a.xact_start < now() - interval '2 seconds'"};
+    " AND l.pid <> $2::integer AND a.xact_start < now() - interval '2 seconds'"};
 
 typedef struct {
     batch_t batch;
@@ -51,10 +45,7 @@ typedef struct {
 struct writer {
     network_t *network;
     actor_t *actor;
-    lane_t lanes[MAX_LANES];
-    unsigned n_lanes;
-    shard_set_t dealt[MAX_LANES];
-    unsigned first_lane; /* of those that shards are dealt to */
+    lane_t lane;
     pending_list_t queue;
     size_t held_bytes; /* of the messages that all commands here came in */
     uint32_t n_groups; /* that were ever made of batches that failed */
@@ -180,8 +171,8 @@ static void on_not_found(void *arg, pending_t *pending)
 {
     writer_t *self = arg;
     const uuid_t *list = find_maker(&self->queue, &pending->command.task);
-    for (unsigned i = 0; i < self->n_lanes && list == NULL; i++)
-        list = find_maker(&self->lanes[i].batch, &pending->command.task);
+    if (list == NULL)
+        list = find_maker(&self->lane.batch, &pending->command.task);
     if (list == NULL) {
         refuse(self, pending, ERR_NOT_FOUND, APPLY_NO_TASK);
         return;
@@ -233,92 +224,33 @@ static void writer_receive(void *arg, slice_t bytes, now_t now)
 
 /* --- batches --- */
 
-/* Deals the shards out to the lanes that have a connection, or a batch that waits for one: a lane
- * that cannot get a session must not keep its share of the lists from being changed. */
-static void deal(writer_t *self)
+/* Moves the commands that come next from the queue into `batch`. */
+static void gather(writer_t *self, pending_list_t *batch)
 {
-    unsigned lanes[MAX_LANES] = {0};
-    unsigned n = 0;
-    for (unsigned i = 0; i < self->n_lanes; i++) {
-        self->dealt[i] = 0;
-        if (pg_is_connected(self->lanes[i].pg) || self->lanes[i].state != LANE_IDLE)
-            lanes[n++] = i;
-    }
-    for (unsigned shard = 0; n > 0 && shard < N_SHARDS; shard++)
-        self->dealt[lanes[shard % n]] |= (shard_set_t)1 << shard;
-    self->first_lane = lanes[0];
-}
-
-static uint64_t author_bit(const pending_t *pending)
-{
-    return (uint64_t)1 << (uuid_hash(&pending->command.author) >> 7 & 63);
-}
-
-static bool may_go(const writer_t *self, unsigned lane, const pending_t *p, shard_set_t held)
-{
-    if (p->shards & held)
-        return false;
-    if ((p->shards & ~self->dealt[lane]) == 0)
-        return true;
-    if (lane != self->first_lane)
-        return false;
-    for (unsigned other = 0; other < self->n_lanes; other++) {
-        if ((p->shards & ~self->dealt[other]) == 0)
-            return false;
-    }
-    return true;
-}
-
-/* Moves the commands that the lane may run now from the queue into `batch`. */
-static void gather(writer_t *self, unsigned lane, pending_list_t *batch)
-{
-    shard_set_t held = 0;
-    uint64_t authors = 0;
-    for (unsigned other = 0; other < self->n_lanes; other++) {
-        held |= self->lanes[other].shards;
-        for (const pending_t *p = self->lanes[other].batch.first; p != NULL; p = p->next)
-            authors |= author_bit(p);
-    }
-    pending_list_t rest = {0};
     size_t n_tokens = 0, n_bytes = 0;
-    for (pending_t *p; (p = pending_pop(&self->queue)) != NULL;) {
-        bool fits =
-            batch->n == 0 || (batch->n < WRITER_MAX_BATCH && p->group == batch->first->group &&
-                              n_tokens < MAX_TOKENS_A_BATCH && n_bytes < MAX_BATCH_BYTES);
-        if (fits && !(authors & author_bit(p)) && may_go(self, lane, p, held)) {
-            n_tokens += p->command.op == OP_TOKEN_CREATE;
-            n_bytes += p->command.data.n_bytes;
-            pending_append(batch, p);
-            continue;
-        }
-        held |= p->shards;
-        authors |= author_bit(p);
-        pending_append(&rest, p);
-        if (batch->n >= WRITER_MAX_BATCH)
-            break;
-    }
-    pending_join(&rest, &self->queue);
-    self->queue = rest;
-}
-
-static void start_batches(writer_t *self, now_t now)
-{
-    deal(self);
-    for (unsigned i = 0; i < self->n_lanes && self->queue.n > 0; i++) {
-        lane_t *lane = &self->lanes[i];
-        if (lane->state != LANE_IDLE || !pg_is_ready(lane->pg))
-            continue;
-        pending_list_t batch = {0};
-        gather(self, i, &batch);
-        if (batch.n == 0)
-            continue;
-        metric_observe(self->batch_size, (int64_t)batch.n);
-        lane_start(lane, &batch, now);
+    while (self->queue.n > 0 && batch->n < WRITER_MAX_BATCH && n_tokens < MAX_TOKENS_A_BATCH &&
+           n_bytes < MAX_BATCH_BYTES &&
+           (batch->n == 0 || self->queue.first->group == batch->first->group)) {
+        pending_t *p = pending_pop(&self->queue);
+        n_tokens += p->command.op == OP_TOKEN_CREATE;
+        n_bytes += p->command.data.n_bytes;
+        pending_append(batch, p);
     }
 }
 
-static void answer_batch(writer_t *self, lane_t *lane)
+static void start_batch(writer_t *self, now_t now)
 {
+    if (self->queue.n == 0 || self->lane.state != LANE_IDLE || !pg_is_ready(self->lane.pg))
+        return;
+    pending_list_t batch = {0};
+    gather(self, &batch);
+    metric_observe(self->batch_size, (int64_t)batch.n);
+    lane_start(&self->lane, &batch, now);
+}
+
+static void answer_batch(writer_t *self)
+{
+    lane_t *lane = &self->lane;
     bool has_events = state_n_events(lane->loaded) > 0;
     shard_set_t shards = lane->shards;
     pending_list_t later = {0};
@@ -369,8 +301,9 @@ static bool may_be_repeat(const lane_t *lane)
 
 /* One bad command must not spoil the others: what was refused runs again in halves, until the bad
  * one is by itself. What failed for a reason that passes is tried one by one. */
-static void isolate(writer_t *self, lane_t *lane, now_t now)
+static void isolate(writer_t *self, now_t now)
 {
+    lane_t *lane = &self->lane;
     bool is_single = lane->batch.n == 1 && !may_be_repeat(lane);
     size_t n_left = lane->state == LANE_REJECTED ? (lane->batch.n + 1) / 2 : 1;
     size_t n_group = n_left;
@@ -395,16 +328,17 @@ static void isolate(writer_t *self, lane_t *lane, now_t now)
     flush_returns(self);
 }
 
-static void settle_lane(writer_t *self, lane_t *lane, now_t now)
+static void settle_lane(writer_t *self, now_t now)
 {
+    lane_t *lane = &self->lane;
     switch (lane->state) {
     case LANE_COMMITTED:
-        answer_batch(self, lane);
+        answer_batch(self);
         lane_finish(lane);
         break;
     case LANE_REJECTED:
     case LANE_GIVEN_UP:
-        isolate(self, lane, now);
+        isolate(self, now);
         lane_finish(lane);
         break;
     case LANE_IDLE:
@@ -426,14 +360,12 @@ static void expire_queue(writer_t *self, now_t now)
         refuse_away(self, p);
 }
 
-/* The connection that is missing: one lane is enough, and the one that locates. NULL: none. */
+/* The connection that is missing: the one that writes, or the one that locates. NULL: none. */
 static const pg_t *missing(const writer_t *self)
 {
-    for (unsigned i = 0; i < self->n_lanes; i++) {
-        if (pg_is_connected(self->lanes[i].pg))
-            return pg_is_connected(self->warden) ? NULL : self->warden;
-    }
-    return self->lanes[0].pg;
+    if (!pg_is_connected(self->lane.pg))
+        return self->lane.pg;
+    return pg_is_connected(self->warden) ? NULL : self->warden;
 }
 
 static void note_readiness(writer_t *self)
@@ -462,29 +394,21 @@ static void on_holders_ended(void *arg, pg_fate_t fate, const pg_result_t *resul
 
 static void watch_locks(writer_t *self, now_t now)
 {
+    const lane_t *lane = &self->lane;
+    pg_params_t params = {0};
     if (now.mono_us - self->warden_mono_us < LOCK_WAIT_US / 4 || !pg_is_ready(self->warden) ||
         pg_in_flight(self->warden) > 0)
         return;
-    pg_params_t params = {0};
-    shard_set_t shards = 0;
-    for (unsigned i = 0; i < self->n_lanes; i++) {
-        const lane_t *lane = &self->lanes[i];
-        if (lane->state == LANE_LOADING && now.mono_us - lane->started_mono_us > LOCK_WAIT_US)
-            shards |= lane->shards;
-    }
-    if (shards == 0)
+    if (lane->state != LANE_LOADING || now.mono_us - lane->started_mono_us <= LOCK_WAIT_US)
         return;
     self->warden_mono_us = now.mono_us;
     pg_array_begin(&params, PG_I32);
     for (int shard = 0; shard < N_SHARDS; shard++) {
-        if (shards >> shard & 1)
+        if (lane->shards >> shard & 1)
             pg_array_i32(&params, shard);
     }
     pg_array_end(&params);
-    pg_array_begin(&params, PG_I32);
-    for (unsigned i = 0; i < self->n_lanes; i++)
-        pg_array_i32(&params, pg_backend_pid(self->lanes[i].pg));
-    pg_array_end(&params);
+    pg_put_i32(&params, pg_backend_pid(lane->pg));
     if (pg_query(self->warden, &end_holders, &params, on_holders_ended, self) == ERR_OK)
         (void)pg_sync(self->warden);
     pg_params_fini(&params);
@@ -520,24 +444,19 @@ static int64_t writer_due(void *arg, now_t now)
 {
     writer_t *self = arg;
     int64_t sleep_us = INT64_C(250000);
-    for (unsigned i = 0; i < self->n_lanes; i++) {
-        lane_t *lane = &self->lanes[i];
-        sleep_us = shorter(sleep_us, pg_loop_turn(&lane->loop, now));
-        lane_turn(lane, now);
-        settle_lane(self, lane, now);
-    }
+    sleep_us = shorter(sleep_us, pg_loop_turn(&self->lane.loop, now));
+    lane_turn(&self->lane, now);
+    settle_lane(self, now);
     watch_locks(self, now);
     locator_turn(&self->locator);
     sleep_us = shorter(sleep_us, pg_loop_turn(&self->warden_loop, now));
     expire_queue(self, now);
-    start_batches(self, now);
+    start_batch(self, now);
     flush_returns(self);
     note_readiness(self);
     /* What was queued just now is sent before we wait; that may also bring an answer. */
-    for (unsigned i = 0; i < self->n_lanes; i++) {
-        sleep_us = shorter(sleep_us, pg_loop_turn(&self->lanes[i].loop, now));
-        sleep_us = shorter(sleep_us, lane_sleep_us(&self->lanes[i]));
-    }
+    sleep_us = shorter(sleep_us, pg_loop_turn(&self->lane.loop, now));
+    sleep_us = shorter(sleep_us, lane_sleep_us(&self->lane));
     if (self->n_unsent > 0)
         sleep_us = shorter(sleep_us, UNSENT_US);
     actor_note(self->actor, "queue", (int64_t)self->queue.n);
@@ -550,13 +469,8 @@ static bool writer_drain(void *arg, now_t now)
 {
     writer_t *self = arg;
     (void)now;
-    if (self->queue.n > 0 || self->n_unsent > 0 || locator_n_waiting(&self->locator) > 0)
-        return false;
-    for (unsigned i = 0; i < self->n_lanes; i++) {
-        if (self->lanes[i].state != LANE_IDLE)
-            return false;
-    }
-    return true;
+    return self->queue.n == 0 && self->n_unsent == 0 && locator_n_waiting(&self->locator) == 0 &&
+           self->lane.state == LANE_IDLE;
 }
 
 static void open_lane(writer_t *self, lane_t *lane)
@@ -590,9 +504,7 @@ static err_t writer_open(void *arg, actor_t *actor)
     self->ended_total =
         metrics_counter(metrics, "taskwire_writer_sessions_ended_total", NULL,
                         "Sessions of frozen processes that were ended for holding shards");
-    self->n_lanes = (unsigned)self->network->config->writer_connections;
-    for (unsigned i = 0; i < self->n_lanes; i++)
-        open_lane(self, &self->lanes[i]);
+    open_lane(self, &self->lane);
     const pg_options_t options = {.url = self->network->config->database_url,
                                   .who = "taskwire writer's warden",
                                   .options = "-c statement_timeout=5000",
@@ -606,15 +518,13 @@ static err_t writer_open(void *arg, actor_t *actor)
 static void writer_close(void *arg)
 {
     writer_t *self = arg;
-    for (unsigned i = 0; i < self->n_lanes; i++) {
-        lane_t *lane = &self->lanes[i];
-        pg_loop_fini(&lane->loop);
-        pg_destroy(&lane->pg);
-        for (pending_t *p; (p = pending_pop(&lane->batch)) != NULL;)
-            refuse_away(self, p);
-        arena_destroy(&lane->arena);
-        pg_params_fini(&lane->params);
-    }
+    lane_t *lane = &self->lane;
+    pg_loop_fini(&lane->loop);
+    pg_destroy(&lane->pg);
+    for (pending_t *p; (p = pending_pop(&lane->batch)) != NULL;)
+        refuse_away(self, p);
+    arena_destroy(&lane->arena);
+    pg_params_fini(&lane->params);
     pg_loop_fini(&self->warden_loop);
     pg_destroy(&self->warden);
     for (pending_t *p; (p = pending_pop(&self->queue)) != NULL;)

@@ -16,7 +16,7 @@ let list;
 before(async () => {
   bench = await Bench.start({ start: false });
   proxy = await PgProxy.start(join(bench.dir, 'proxy'), join(bench.dir, 'pg'));
-  bench.taskwire = await bench.program({ WRITER_CONNECTIONS: 1, OUTCOME_TIMEOUT: 4 }, proxy.url(bench.databaseUrl)).start();
+  bench.taskwire = await bench.program({ OUTCOME_TIMEOUT: 4 }, proxy.url(bench.databaseUrl)).start();
   client = await Client.register(bench.taskwire.url);
   list = (await client.list()).id;
 });

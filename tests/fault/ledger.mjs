@@ -282,7 +282,7 @@ export async function ledger({
   clients = 8, commands = 3000, kills = 3, processes = 1, seed = Date.now() % 1e6, say = console.log, settings = {},
 } = {}) {
   say(`ledger: seed ${seed}, ${clients} clients, ${commands} commands, ${kills} kills, ${processes} processes`);
-  const all = { WRITER_CONNECTIONS: 2, GATEWAYS: 2, ...settings };
+  const all = { GATEWAYS: 2, ...settings };
   const bench = await Bench.start({ settings: all });
   let authors = [];
   try {

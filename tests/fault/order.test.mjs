@@ -16,7 +16,7 @@ describe('commands that nobody waits for', () => {
   let me;
 
   before(async () => {
-    bench = await Bench.start({ settings: { WRITER_CONNECTIONS: 2 } });
+    bench = await Bench.start();
     me = await Client.register(bench.taskwire.url);
   });
   after(() => bench?.stop());
@@ -108,7 +108,7 @@ describe('a repeat', () => {
       await bench.stop();
       await proxy.stop();
     });
-    bench.taskwire = await bench.program({ WRITER_CONNECTIONS: 1 }, proxy.url(bench.databaseUrl)).start();
+    bench.taskwire = await bench.program({}, proxy.url(bench.databaseUrl)).start();
     const client = await Client.register(bench.taskwire.url);
     const list = (await client.list()).id;
     const id = uuid();
@@ -121,28 +121,5 @@ describe('a repeat', () => {
       assert.equal(again.status, 201, again.text);
       assert.equal(again.headers.get('idempotent-replay'), 'true');
     }
-  });
-});
-
-describe('a session that the writer cannot get back', () => {
-  it('keeps nobody from changing anything, as long as there is another', async (t) => {
-    const bench = await Bench.start({ settings: { WRITER_CONNECTIONS: 2 } });
-    t.after(() => bench.stop());
-    const me = await Client.register(bench.taskwire.url);
-    const lists = await Promise.all(Array.from({ length: 12 }, () => me.list()));
-    const sessions = () => bench.cluster.query(
-      "SELECT pid FROM pg_stat_activity WHERE application_name = 'taskwire writer' ORDER BY backend_start, pid").then((rows) => rows.map(([pid]) => pid));
-    const [first] = await waitFor(async () => {
-      const pids = await sessions();
-      return pids.length === 2 && pids;
-    }, 'both sessions');
-    const login = await bench.cluster.value(`SELECT usename FROM pg_stat_activity WHERE pid = ${first}`);
-    await bench.cluster.query(`ALTER ROLE ${login} CONNECTION LIMIT 0`);
-    await bench.cluster.query(`SELECT pg_terminate_backend(${first})`);
-    await waitFor(async () => !(await sessions()).includes(first), 'one is gone');
-    for (const list of lists) await me.task(list.id);
-    await bench.cluster.query(`ALTER ROLE ${login} CONNECTION LIMIT -1`);
-    await waitFor(async () => (await sessions()).length === 2, 'it is there again');
-    for (const list of lists) await me.task(list.id);
   });
 });

@@ -79,7 +79,6 @@ static void defaults_are_those_of_the_documentation(void **state)
     assert_false(config->log_json);
     assert_int_equal(config->start_timeout_us, 30000000);
     assert_int_equal(config->gateways, 1);
-    assert_true(config->writer_connections >= 1 && config->writer_connections <= 8);
     assert_true(config->anchor_interval_us >= 1000000);
     assert_true(config->outcome_timeout_us >= 1000000);
     config_destroy(&config);
@@ -103,7 +102,6 @@ static void every_setting_can_be_set(void **state)
                            "TASKWIRE_LOG_FORMAT=json",
                            "TASKWIRE_START_TIMEOUT=0",
                            "TASKWIRE_GATEWAYS=16",
-                           "TASKWIRE_WRITER_CONNECTIONS=8",
                            "TASKWIRE_ANCHOR_INTERVAL=1",
                            "TASKWIRE_OUTCOME_TIMEOUT=300",
                            NULL};
@@ -120,7 +118,6 @@ static void every_setting_can_be_set(void **state)
     assert_true(config->log_json);
     assert_int_equal(config->start_timeout_us, 0);
     assert_int_equal(config->gateways, 16);
-    assert_int_equal(config->writer_connections, 8);
     assert_int_equal(config->anchor_interval_us, 1000000);
     assert_int_equal(config->outcome_timeout_us, 300000000);
     config_destroy(&config);
@@ -171,7 +168,6 @@ static void bad_values_name_their_key(void **state)
         {"TASKWIRE_RATE_LIMIT", " 1"},
         {"TASKWIRE_GATEWAYS", "0"},
         {"TASKWIRE_GATEWAYS", "17"},
-        {"TASKWIRE_WRITER_CONNECTIONS", "9"},
         {"TASKWIRE_START_TIMEOUT", "30s"},
         {"TASKWIRE_LOG_LEVEL", "trace"},
         {"TASKWIRE_LOG_FORMAT", "xml"},

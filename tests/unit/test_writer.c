@@ -36,7 +36,6 @@ static int set_up(void **state)
     static fixture_t self;
     self = (fixture_t){.now = {.wall_us = INT64_C(1800000000000000), .mono_us = US_PER_S}};
     self.config.database_url = "postgresql://nobody@/none?host=/nowhere/at/all";
-    self.config.writer_connections = 2;
     self.config.outcome_timeout_us = TIMEOUT_US;
     self.network.config = &self.config;
     self.network.metrics = metrics_new();
