@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A frame is one allocation: a count of references, what its readers ask for, and the bytes as they
  * go out on every socket. Server frames are never masked, so a frame depends only on its payload.
+ * JSON is what nearly everybody reads; another encoding hangs at the frame from the moment when
+ * somebody asks for it. Gateways that do so at the same time make it twice, and one of the two is
+ * thrown away.
  *
  * FRAMES carries pointers behind the mark, the last one NULL. Their references belong to the
  * message and go when it is closed, whether it was received or not. */
@@ -14,9 +17,17 @@
 #define LENGTH_16 126
 #define LENGTH_64 127
 
+/* The bytes in another encoding. */
+typedef struct {
+    uint32_t n_bytes;
+    uint8_t bytes[];
+} form_t;
+
 struct frame {
     atomic_uint n_refs;
     uint32_t n_bytes;
+    uint32_t n_header; /* of them, before the payload */
+    _Atomic(form_t *) forms[ENCODING_COUNT]; /* NULL: not asked for; JSON's never is */
     uuid_t stream;
     int64_t rev;
     int64_t at_us;
@@ -89,6 +100,9 @@ frame_t *frame_new(const uuid_t *stream, int64_t rev, int64_t at_us, slice_t pay
     if (self == NULL)
         abort();
     atomic_init(&self->n_refs, 1);
+    for (int i = 0; i < ENCODING_COUNT; i++)
+        atomic_init(&self->forms[i], NULL);
+    self->n_header = (uint32_t)n_header;
     self->n_bytes = (uint32_t)(n_header + payload.n_bytes);
     self->stream = *stream;
     self->rev = rev;
@@ -110,8 +124,11 @@ void frame_release(frame_t **self_p)
 {
     frame_t *self = *self_p;
     *self_p = NULL;
-    if (self != NULL && atomic_fetch_sub_explicit(&self->n_refs, 1, memory_order_acq_rel) == 1)
-        free(self);
+    if (self == NULL || atomic_fetch_sub_explicit(&self->n_refs, 1, memory_order_acq_rel) > 1)
+        return;
+    for (int i = 0; i < ENCODING_COUNT; i++)
+        free(atomic_load_explicit(&self->forms[i], memory_order_relaxed));
+    free(self);
 }
 
 const uuid_t *frame_stream(const frame_t *self)
@@ -132,6 +149,38 @@ int64_t frame_at_us(const frame_t *self)
 slice_t frame_bytes(const frame_t *self)
 {
     return slice_of(self->bytes, self->n_bytes);
+}
+
+static form_t *new_form(const frame_t *self, encoding_t encoding)
+{
+    buf_t out = {0};
+    size_t place = frame_open(&out);
+    buf_append(&out, self->bytes + self->n_header, self->n_bytes - self->n_header);
+    (void)frame_finish(&out, place, encoding);
+    form_t *form = malloc(sizeof *form + out.n_bytes);
+    if (form == NULL)
+        abort();
+    form->n_bytes = (uint32_t)out.n_bytes;
+    if (out.n_bytes > 0)
+        memcpy(form->bytes, out.data, out.n_bytes);
+    buf_fini(&out);
+    return form;
+}
+
+slice_t frame_in(frame_t *self, encoding_t encoding)
+{
+    if (encoding == ENCODING_JSON || self->n_bytes == 0)
+        return frame_bytes(self);
+    form_t *form = atomic_load_explicit(&self->forms[encoding], memory_order_acquire);
+    if (form == NULL) {
+        form_t *mine = new_form(self, encoding);
+        if (atomic_compare_exchange_strong_explicit(&self->forms[encoding], &form, mine,
+                                                    memory_order_acq_rel, memory_order_acquire))
+            form = mine;
+        else
+            free(mine); /* `form` is now what another thread has made */
+    }
+    return slice_of(form->bytes, form->n_bytes);
 }
 
 size_t frame_cost(const frame_t *self)

@@ -19,7 +19,7 @@
 #define STALL_US (2 * US_PER_S)
 
 struct page {
-    buf_t frames;
+    buf_t frames; /* length and bytes of each */
     size_t at;
     int64_t touched_us; /* when the socket took something of it; monotonic */
 };
@@ -74,17 +74,25 @@ void backfill_want(subscription_t *self)
 
 /* --- a page --- */
 
-/* Appends the event as clients get it. */
-static bool put_event(slice_t body, buf_t *out)
+/* Appends the event as the client gets it, behind its length. */
+static bool put_event(slice_t body, encoding_t encoding, buf_t *out)
 {
     event_t event;
+    size_t start = out->n_bytes;
+    uint32_t n_bytes = 0;
     if (!event_decode(body, &event))
         return false;
+    buf_append(out, &n_bytes, sizeof n_bytes);
     size_t place = frame_open(out);
     buf_append_str(out, "{\"op\":\"event\",");
     event_put_client_json(&event, out);
     buf_append_byte(out, '}');
-    frame_close(out, place, FRAME_TEXT);
+    if (!frame_finish(out, place, encoding)) {
+        out->n_bytes = start;
+        return false;
+    }
+    n_bytes = (uint32_t)(out->n_bytes - place);
+    memcpy(out->data + start, &n_bytes, sizeof n_bytes);
     return true;
 }
 
@@ -93,7 +101,7 @@ static int encode(const subscription_t *self, const pg_result_t *result, buf_t *
 {
     int n = 0;
     while (n < pg_rows(result) && pg_int(result, n, 0) == self->cursor.next + n &&
-           !pg_is_null(result, n, 1) && put_event(pg_bytes(result, n, 1), out))
+           !pg_is_null(result, n, 1) && put_event(pg_bytes(result, n, 1), self->ws->encoding, out))
         n++;
     return n;
 }
@@ -181,9 +189,10 @@ bool backfill_put(subscription_t *self, buf_t *out, size_t end)
     page_t *page = self->page;
     int64_t first = self->cursor.next;
     while (page->at < page->frames.n_bytes && out->n_bytes < end) {
-        slice_t rest = slice_of(page->frames.data + page->at, page->frames.n_bytes - page->at);
-        size_t n_bytes = frame_size(rest);
-        buf_append(out, rest.data, n_bytes);
+        uint32_t n_bytes;
+        memcpy(&n_bytes, page->frames.data + page->at, sizeof n_bytes);
+        page->at += sizeof n_bytes;
+        buf_append(out, page->frames.data + page->at, n_bytes);
         page->at += n_bytes;
         self->cursor.next++;
     }

@@ -23,8 +23,8 @@ static bool put_from_ring(subscription_t *self, buf_t *out, size_t end)
     int64_t first = self->cursor.next;
     int64_t at_us = 0;
     while (self->cursor.next < ring->next && out->n_bytes < end) {
-        const frame_t *frame = ring_at(ring, self->cursor.next);
-        slice_t bytes = frame_bytes(frame);
+        frame_t *frame = ring_at(ring, self->cursor.next);
+        slice_t bytes = frame_in(frame, self->ws->encoding);
         if (bytes.n_bytes == 0) {
             subscription_reset(self, "an event was purged");
             return false;

@@ -128,7 +128,7 @@ static slice_t trim(slice_t text)
 }
 
 /* Takes the next item off a comma-separated list; false at its end. Empty items are passed over. */
-static bool next_item(slice_t *list, slice_t *item)
+bool framing_next_item(slice_t *list, slice_t *item)
 {
     while (list->n_bytes > 0) {
         const uint8_t *comma = memchr(list->data, ',', list->n_bytes);
@@ -144,7 +144,7 @@ static bool next_item(slice_t *list, slice_t *item)
 static bool list_has(slice_t list, const char *word)
 {
     slice_t item;
-    while (next_item(&list, &item)) {
+    while (framing_next_item(&list, &item)) {
         if (is_same(item, word, strlen(word)))
             return true;
     }
@@ -460,7 +460,7 @@ bool framing_check_websocket(const head_t *head, fault_t *fault)
         return malformed(fault, "Sec-WebSocket-Key must be 16 bytes in base64.");
     slice_t list = head->headers[HEADER_SEC_WEBSOCKET_PROTOCOL];
     slice_t item;
-    while (next_item(&list, &item)) {
+    while (framing_next_item(&list, &item)) {
         if (!is_token(item))
             return malformed(fault, "Sec-WebSocket-Protocol must be a list of names.");
     }
@@ -470,7 +470,7 @@ bool framing_check_websocket(const head_t *head, fault_t *fault)
 bool framing_offers(slice_t list, const char *subprotocol)
 {
     slice_t item;
-    while (next_item(&list, &item)) {
+    while (framing_next_item(&list, &item)) {
         if (slice_is(item, subprotocol))
             return true;
     }

@@ -55,6 +55,9 @@ bool framing_parse(slice_t bytes, arena_t *arena, head_t *out, fault_t *fault);
 /* Whether a head that wants a WebSocket may have one; else false, with the reason. */
 bool framing_check_websocket(const head_t *head, fault_t *fault);
 
+/* Takes the next item of a comma-separated list; false at its end. */
+bool framing_next_item(slice_t *list, slice_t *item);
+
 /* Whether the list of a Sec-WebSocket-Protocol header offers this one. */
 bool framing_offers(slice_t list, const char *subprotocol);
 

@@ -5,6 +5,7 @@
  * when its socket takes more. Thread: the gateway's.
  *
  *   hub.c        streams: following them, their rings, waking subscriptions
+ *   ws_upgrade.c who may have a socket, in which subprotocol
  *   ws.c         sockets: login, messages, answers, closing
  *   subscribe.c  subscriptions: their beginning and their end
  *   deliver.c    what is written when a socket takes more
@@ -128,6 +129,7 @@ struct ws {
     char *hello_ref; /* JSON; NULL: none */
     ws_state_t state;
     int close_code; /* while closing before it was open */
+    encoding_t encoding;
     bool is_session;
     bool is_writing; /* on_writable will be called */
     bool is_suspended; /* its token is being looked up again */
@@ -189,6 +191,10 @@ ask_t *ask_new(hub_t *hub, void *asker);
 
 /* --- ws.c --- */
 
+/* A socket that is about to open. */
+ws_t *ws_new(gateway_t *gateway, encoding_t encoding);
+/* Finds out whose secret that is; what comes meanwhile is held. */
+void ws_identify(ws_t *self, slice_t secret);
 /* Begins an answer in the outbox, and ends it; between them the JSON is appended to `outbox`. */
 size_t ws_begin(ws_t *self);
 void ws_end(ws_t *self, size_t place);

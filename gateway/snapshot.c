@@ -276,7 +276,7 @@ static void put_message(subscription_t *self, buf_t *out)
     buf_append_byte(out, ']');
     ws_put_bool(out, "more", snapshot->at < snapshot->tasks.n_bytes);
     buf_append_byte(out, '}');
-    frame_close(out, place, FRAME_TEXT);
+    (void)frame_finish(out, place, self->ws->encoding);
     snapshot->has_begun = true;
 }
 

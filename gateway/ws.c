@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A socket's life: who it is, the messages that it takes, the answers that it gets, and its end.
- * What it is subscribed to is the business of subscribe.c; what it commands, of ws_command.c.
+ * How it is let in is said in ws_upgrade.c; what it is subscribed to is the business of
+ * subscribe.c; what it commands, of ws_command.c.
  *
  * Answers wait in a small outbox, in order; it goes out before any event does, so that an answer
  * always stands before what follows from it. Messages that come while it is not known who sends
@@ -10,12 +11,9 @@
 #include <stdlib.h>
 
 #include "actors/frame.h"
-#include "gateway/framing.h"
 #include "gateway/ws_reply.h"
 #include "schema/limits.h"
 
-#define PATH "/v1/ws"
-#define SUBPROTOCOL "taskwire.v1.json"
 #define LOGIN_LIMIT_US (5 * US_PER_S)
 #define DRAIN_LIMIT_US (2 * US_PER_S)
 #define HELD_BYTES ((size_t)64 * 1024)
@@ -31,13 +29,14 @@ static void handle(ws_t *self, slice_t message);
 
 /* --- beginning and end --- */
 
-static ws_t *ws_new(gateway_t *gateway)
+ws_t *ws_new(gateway_t *gateway, encoding_t encoding)
 {
     ws_t *self = calloc(1, sizeof *self);
     if (self == NULL)
         abort();
     self->gateway = gateway;
     self->hub = gateway->hub;
+    self->encoding = encoding;
     self->expires_at_us = INSTANT_NONE;
     self->deadline_us = gateway->now.mono_us + LOGIN_LIMIT_US;
     link_init(&self->of_hub);
@@ -112,7 +111,7 @@ void ws_end(ws_t *self, size_t place)
         self->outbox.n_bytes = place;
         return;
     }
-    frame_close(&self->outbox, place, FRAME_TEXT);
+    (void)frame_finish(&self->outbox, place, self->encoding);
     self->hub->n_outbox_bytes += self->outbox.n_bytes - place;
     size_t n_waiting = self->outbox.n_bytes - self->outbox_at;
     if (n_waiting > WS_OUTBOX_BYTES &&
@@ -288,7 +287,7 @@ static void on_identified(void *arg, err_t err, const identity_t *identity)
         enter(self);
 }
 
-static void identify(ws_t *self, slice_t secret)
+void ws_identify(ws_t *self, slice_t secret)
 {
     self->state = WS_IDENTIFYING;
     self->ask = ask_new(self->hub, self);
@@ -302,7 +301,7 @@ static void say_hello(ws_t *self, const ws_request_t *request)
         if (self->hello_ref == NULL)
             abort();
     }
-    identify(self, request->token);
+    ws_identify(self, request->token);
 }
 
 /* --- dispatch --- */
@@ -354,7 +353,9 @@ static void handle(ws_t *self, slice_t message)
     problem_t problem = {0};
     ws_request_t request;
     arena_reset(self->hub->arena);
-    err_t err = ws_request_read_json(message, self->hub->arena, &request, &problem);
+    err_t err = self->encoding == ENCODING_MSGPACK
+                    ? ws_request_read_msgpack(message, self->hub->arena, &request, &problem)
+                    : ws_request_read_json(message, self->hub->arena, &request, &problem);
     if (err != ERR_OK)
         ws_refuse(self, request.ref, &problem);
     else if (self->state == WS_OPEN)
@@ -371,10 +372,11 @@ void ws_on_message(gateway_t *gateway, socket_t *socket, slice_t message, bool i
     ws_t *self = socket_user(socket);
     if (self == NULL)
         return;
-    if (is_binary)
-        ws_close(self, CLOSE_UNSUPPORTED, "this subprotocol is text");
-    else
+    if (is_binary == (self->encoding == ENCODING_MSGPACK))
         handle(self, message);
+    else
+        ws_close(self, CLOSE_UNSUPPORTED,
+                 is_binary ? "this subprotocol is text" : "this subprotocol is binary");
 }
 
 void ws_cleared(ws_t *self, bool is_valid)
@@ -390,45 +392,6 @@ void ws_cleared(ws_t *self, bool is_valid)
 }
 
 /* --- opening and closing --- */
-
-/* A client that names no subprotocol gets JSON. */
-static err_t choose_subprotocol(const request_t *request, const char **out)
-{
-    slice_t header = request_header(request, HEADER_SEC_WEBSOCKET_PROTOCOL);
-    *out = header.data == NULL ? NULL : SUBPROTOCOL;
-    if (header.data == NULL || framing_offers(header, SUBPROTOCOL))
-        return ERR_OK;
-    return ERR_NOT_IMPLEMENTED;
-}
-
-/* A secret in an address would end up in logs: there is no query at all. */
-static err_t check_upgrade(gateway_t *gateway, request_t *request)
-{
-    if (!slice_is(request_path(request), PATH))
-        return ERR_NOT_FOUND;
-    if (request_method(request) != METHOD_GET)
-        return ERR_METHOD_NOT_ALLOWED;
-    if (request_query(request).n_bytes > 0)
-        return ERR_MALFORMED;
-    if (!http_origin_is_allowed(gateway, request))
-        return ERR_FORBIDDEN;
-    return gateway->hub->is_draining ? ERR_UNAVAILABLE : ERR_OK;
-}
-
-err_t ws_on_upgrade(gateway_t *gateway, request_t *request, const char **subprotocol, void **user)
-{
-    err_t err = check_upgrade(gateway, request);
-    if (err == ERR_OK)
-        err = choose_subprotocol(request, subprotocol);
-    if (err != ERR_OK)
-        return err;
-    ws_t *self = ws_new(gateway);
-    slice_t secret = auth_secret_of(request);
-    if (secret.data != NULL)
-        identify(self, secret);
-    *user = self;
-    return ERR_OK;
-}
 
 void ws_on_open(gateway_t *gateway, socket_t *socket)
 {

@@ -4,6 +4,7 @@
 
 #include "schema/data.h"
 #include "schema/json.h"
+#include "schema/mp_foreign.h"
 
 #define MAX_EPOCH_BYTES 64
 
@@ -131,12 +132,25 @@ err_t ws_request_read(slice_t map, arena_t *arena, ws_request_t *out, problem_t 
     return problem->err;
 }
 
-err_t ws_request_read_json(slice_t text, arena_t *arena, ws_request_t *out, problem_t *problem)
+typedef err_t turn_f(slice_t bytes, buf_t *out, arena_t *arena, problem_t *problem);
+
+static err_t read_as(turn_f *turn, slice_t bytes, arena_t *arena, ws_request_t *out,
+                     problem_t *problem)
 {
     buf_t map = {0};
     *out = (ws_request_t){.op = WS_OP_NONE};
-    err_t err = json_to_mp(text, &map, arena, problem);
+    err_t err = turn(bytes, &map, arena, problem);
     slice_t kept = err == ERR_OK ? arena_copy(arena, buf_slice(&map)) : slice_none();
     buf_fini(&map);
     return err == ERR_OK ? ws_request_read(kept, arena, out, problem) : err;
+}
+
+err_t ws_request_read_json(slice_t text, arena_t *arena, ws_request_t *out, problem_t *problem)
+{
+    return read_as(json_to_mp, text, arena, out, problem);
+}
+
+err_t ws_request_read_msgpack(slice_t bytes, arena_t *arena, ws_request_t *out, problem_t *problem)
+{
+    return read_as(mp_from_foreign, bytes, arena, out, problem);
 }

@@ -38,7 +38,10 @@ typedef struct {
  * Errors: MALFORMED: no JSON. INVALID: with pointers. */
 err_t ws_request_read_json(slice_t text, arena_t *arena, ws_request_t *out, problem_t *problem);
 
-/* The same for a message in msgpack, which JSON is turned into. */
+/* The same for a message in msgpack, as others write it. */
+err_t ws_request_read_msgpack(slice_t bytes, arena_t *arena, ws_request_t *out, problem_t *problem);
+
+/* The same for canonical msgpack, which either is turned into. */
 err_t ws_request_read(slice_t map, arena_t *arena, ws_request_t *out, problem_t *problem);
 
 #endif

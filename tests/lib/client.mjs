@@ -2,6 +2,7 @@
 // Independent clients: plain HTTP by Node's fetch and http, WebSocket by npm's ws.
 import { randomBytes } from 'node:crypto';
 import WebSocket from 'ws';
+import { decode, encode } from '@msgpack/msgpack';
 import { waitFor } from './wait.mjs';
 
 // A UUID of version 7.
@@ -81,7 +82,15 @@ export class Client {
   socket(options) { return Socket.open(this.url, { token: this.token, ...options }); }
 }
 
-// A WebSocket: every message that came is in `messages`, in order.
+// The subprotocol decides about the frames: binary for msgpack, text for JSON.
+export const MSGPACK = 'taskwire.v1.msgpack';
+export const toFrame = (ws, message) => (ws.protocol === MSGPACK ? encode(message) : JSON.stringify(message));
+export function fromFrame(ws, data, isBinary) {
+  if (isBinary !== (ws.protocol === MSGPACK)) throw new Error(`a ${isBinary ? 'binary' : 'text'} frame of ${ws.protocol}`);
+  return isBinary ? decode(data) : JSON.parse(data);
+}
+
+// A WebSocket: every message that came is in `messages`, in order. A wrong kind of frame is there as an Error.
 export class Socket {
   static async open(url, { token, hello = false, protocol = 'taskwire.v1.json', headers = {}, welcome = true } = {}) {
     const socket = new Socket();
@@ -91,7 +100,13 @@ export class Socket {
     const all = { ...headers };
     if (token && !hello) all.Authorization = `Bearer ${token}`;
     socket.ws = new WebSocket(`${url.replace('http', 'ws')}/v1/ws`, [protocol].flat(), { headers: all });
-    socket.ws.on('message', (data, isBinary) => socket.messages.push(isBinary ? data : JSON.parse(data)));
+    socket.ws.on('message', (data, isBinary) => {
+      try {
+        socket.messages.push(fromFrame(socket.ws, data, isBinary));
+      } catch (error) {
+        socket.messages.push(error);
+      }
+    });
     socket.ws.on('close', (code, reason) => { socket.closed = { code, reason: reason.toString() }; });
     await new Promise((opened, failed) => {
       socket.ws.on('open', opened);
@@ -104,7 +119,11 @@ export class Socket {
     return socket;
   }
 
-  send(message) { this.ws.send(typeof message === 'string' ? message : JSON.stringify(message)); }
+  // Text and bytes go as they are.
+  send(message) {
+    const isRaw = typeof message === 'string' || message instanceof Uint8Array;
+    this.ws.send(isRaw ? message : toFrame(this.ws, message));
+  }
 
   // The first message, from the beginning or from `from` on, that fits; waits for it.
   async find(fits, what, from = 0, limitMs) {

@@ -2,11 +2,13 @@
 // A client that keeps copies of lists by WebSocket alone: snapshot, then events laid over it, resumed after every cut.
 // It complains at once about a rev that comes twice, out of order, or not at all.
 import WebSocket from 'ws';
+import { fromFrame, toFrame } from './client.mjs';
 
 export class Follower {
-  constructor(url, token, lists) {
+  constructor(url, token, lists, { protocol = 'taskwire.v1.json' } = {}) {
     this.url = url;
     this.token = token;
+    this.protocol = protocol;
     this.streams = new Map(); // id → {rev, epoch, tasks: Map}
     this.faults = [];
     this.results = new Map(); // command id → what to do with its result
@@ -26,13 +28,13 @@ export class Follower {
   connect() {
     if (this.isStopped) return;
     this.isReady = false;
-    const ws = new WebSocket(`${this.url.replace('http', 'ws')}/v1/ws`, ['taskwire.v1.json'], {
+    const ws = new WebSocket(`${this.url.replace('http', 'ws')}/v1/ws`, [this.protocol], {
       headers: { Authorization: `Bearer ${this.token}` }, handshakeTimeout: 5000,
     });
     this.ws = ws;
-    ws.on('message', (data) => {
+    ws.on('message', (data, isBinary) => {
       try {
-        this.take(JSON.parse(data));
+        this.take(fromFrame(ws, data, isBinary));
       } catch (error) {
         this.faults.push(error.stack);
       }
@@ -56,7 +58,7 @@ export class Follower {
       message.epoch = stream.epoch;
       this.counts.resumes++;
     }
-    this.ws.send(JSON.stringify(message));
+    this.ws.send(toFrame(this.ws, message));
   }
 
   // Sends a command; answers its result, or null when the connection broke before it came.
@@ -67,7 +69,7 @@ export class Follower {
         return;
       }
       this.results.set(command.id, settle);
-      this.ws.send(JSON.stringify({ op: 'command', command }));
+      this.ws.send(toFrame(this.ws, { op: 'command', command }));
     });
   }
 

@@ -2,8 +2,9 @@
 // The WebSocket: who is let in, what each message is answered, and that a stream comes whole, in order and once.
 import { describe, it, before, after } from 'node:test';
 import assert from 'node:assert/strict';
+import { encode } from '@msgpack/msgpack';
 import { Bench } from '../lib/program.mjs';
-import { Client, Socket, uuid } from '../lib/client.mjs';
+import { Client, MSGPACK, Socket, uuid } from '../lib/client.mjs';
 import { Follower } from '../lib/follower.mjs';
 import { granted, problem } from '../lib/expect.mjs';
 import { readAll } from '../lib/pages.mjs';
@@ -108,15 +109,16 @@ describe('WebSocket', { timeout: 600_000 }, () => {
     await socket.close();
   });
 
-  it('of the subprotocols that are offered the one with JSON is taken', async () => {
-    for (const [offered, taken] of [[['taskwire.v1.json'], 'taskwire.v1.json'], [[], ''],
-      [['taskwire.v1.msgpack', 'taskwire.v1.json'], 'taskwire.v1.json'], [['nonsense', 'taskwire.v1.json'], 'taskwire.v1.json']]) {
+  it('of the subprotocols that are offered the first that is known is taken', async () => {
+    for (const [offered, taken] of [[['taskwire.v1.json'], 'taskwire.v1.json'], [[], ''], [[MSGPACK], MSGPACK],
+      [[MSGPACK, 'taskwire.v1.json'], MSGPACK], [['taskwire.v1.json', MSGPACK], 'taskwire.v1.json'],
+      [['nonsense', MSGPACK], MSGPACK], [['nonsense', 'taskwire.v1.json'], 'taskwire.v1.json']]) {
       const socket = await open({ protocol: offered });
       assert.equal(socket.ws.protocol, taken);
       await lives(socket);
       await socket.close();
     }
-    for (const protocol of ['taskwire.v1.msgpack', 'nonsense', 'TASKWIRE.V1.JSON']) {
+    for (const protocol of ['taskwire.v2.msgpack', 'nonsense', 'TASKWIRE.V1.JSON']) {
       await assert.rejects(open({ protocol }), /refused with 501/);
     }
   });
@@ -298,6 +300,67 @@ describe('WebSocket', { timeout: 600_000 }, () => {
     problem((await answerTo(socket, 1)).problem, 501, 'not_implemented');
     await lives(socket);
     await socket.close();
+  });
+
+  // --- msgpack ---
+
+  it('in msgpack everything is said in the same maps, whatever it is', async () => {
+    const list = await me.list();
+    const task = await me.task(list.id, { title: 'Zürich \u{1f600}', notes: 'x'.repeat(60_000), tags: ['a'], due: '2030-01-01' });
+    const { epoch } = granted(await me.get(`/v1/lists/${list.id}/events`));
+    const sockets = await Promise.all(['taskwire.v1.json', MSGPACK].map((protocol) => open({ protocol, hello: true })));
+    for (const socket of sockets) {
+      for (const [ref, message] of Object.entries({
+        a: { op: 'subscribe', stream: me.account },
+        b: { op: 'subscribe', stream: list.id, after: 0, epoch },
+        c: { op: 'subscribe', stream: uuid() },
+        d: { op: 'hello', token: 'again' },
+        e: { op: 'unsubscribe', stream: me.account },
+        f: { op: 'fly', wings: 2 },
+        g: { op: 'ping' },
+        h: { op: 'subscribe', stream: list.id },
+      })) {
+        socket.send({ ...message, ref });
+        await answerTo(socket, ref);
+      }
+    }
+    for (const [i, socket] of sockets.entries()) {
+      const id = uuid();
+      const result = await run(socket, { id, op: 'task.patch', task: task.id, data: { title: `${i}`, tags: { add: [`${i}`] } } });
+      assert.deepEqual(result, { op: 'result', ref: result.ref, id, ok: true, stream: list.id, rev: 3 + i, task: granted(await me.get(`/v1/tasks/${task.id}`)) });
+      const refused = await run(socket, { op: 'task.patch', task: uuid(), data: { title: 'x' } });
+      problem(refused.problem, 404, 'not_found');
+    }
+    for (const socket of sockets) await eventsUpTo(socket, list.id, 4);
+    const said = sockets.map((socket) => socket.messages.filter((message) => message.op !== 'result')
+      .map((message) => (message.ref === 'c' ? { ...message, stream: '' } : message)));
+    const order = (messages) => messages.map((message) => JSON.stringify(message)).sort();
+    assert.deepEqual(order(said[1].filter((m) => m.rev !== 1 || m.op !== 'event')), order(said[0].filter((m) => m.rev !== 1 || m.op !== 'event')));
+    const log = (await readAll(me, `/v1/lists/${list.id}/events`)).map(({ was, after: whole, ...event }) => ({ op: 'event', ...event }));
+    for (const socket of sockets) {
+      for (const event of socket.events(list.id)) assert.deepEqual(event, log[event.rev - 1]);
+      await socket.close();
+    }
+  });
+
+  it('what is no msgpack of ours is answered, what is not binary closes, and the other way round', async () => {
+    const socket = await open({ protocol: MSGPACK });
+    const bad = [[], [0xc1], [0x81, 0xa2], [0xdb, 0xff, 0xff, 0xff, 0xff], [0xdf, 0xff, 0xff, 0xff, 0xff], [0x90], [0xc0],
+      [0x81, 0xa2, 0x6f, 0x70, 0xa1, 0xff], [...encode({ op: 'ping' }), 0], encode({ op: 'ping', ref: 1.5 }), encode({ op: 'ping', ref: new Uint8Array(3) }),
+      encode({ op: 'ping', at: new Date() }), [0x82, ...encode('op'), ...encode('ping'), ...encode('op'), ...encode('ping')],
+      Array(1000).fill(0x91), encode({ op: 'hello', token: 'a\0b' })];
+    for (const [i, bytes] of bad.entries()) {
+      const from = socket.messages.length;
+      socket.send(Uint8Array.from(bytes));
+      const answer = await socket.find((message) => message.op === 'error', `an answer to ${i}`, from);
+      assert.ok(['malformed', 'invalid'].includes(answer.problem.code), JSON.stringify(answer));
+    }
+    await lives(socket);
+    socket.send('{"op":"ping"}');
+    assert.equal((await closed(socket)).code, 1003);
+    const text = await open();
+    text.send(encode({ op: 'ping' }));
+    assert.equal((await closed(text)).code, 1003);
   });
 
   // --- commands ---
@@ -601,7 +664,8 @@ describe('WebSocket', { timeout: 600_000 }, () => {
     t.diagnostic(`TASKWIRE_SEED=${seed}`);
     const dice = random(seed);
     const lists = [await me.list(), await me.list(), await me.list()];
-    const followers = [first, first, second].map((program) => new Follower(program.url, me.token, lists.map((list) => list.id)));
+    const followers = [first, first, second, second].map((program, i) =>
+      new Follower(program.url, me.token, lists.map((list) => list.id), { protocol: i % 2 ? MSGPACK : 'taskwire.v1.json' }));
     const tasks = [];
     const writers = [first, second].map((program) => new Client(program.url, me.token));
     try {

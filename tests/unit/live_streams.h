@@ -102,6 +102,7 @@ struct request {
 struct socket_s {
     int account;
     void *user;
+    bool speaks_msgpack; /* what it sends and receives is turned from and into JSON */
     size_t limit;
     bool is_open;
     bool wants_write;

@@ -165,15 +165,27 @@ void socket_close(socket_t *self, int code, const char *reason)
         self->close_code = code;
 }
 
+/* One message of the server, as JSON text. */
+static inline void w_take_message(socket_t *self, slice_t payload)
+{
+    if (self->speaks_msgpack) {
+        bool is_json = mp_is_canonical(payload) && json_from_mp(payload, &self->received);
+        assert(is_json);
+        (void)is_json;
+    } else {
+        buf_append_slice(&self->received, payload);
+    }
+    buf_append_byte(&self->received, '\0');
+    self->n_received++;
+}
+
 static inline void w_take_frames(socket_t *self, slice_t bytes)
 {
     while (bytes.n_bytes > 0) {
         size_t n_bytes = frame_size(bytes);
         size_t n_header = bytes.data[1] < 126 ? 2 : bytes.data[1] == 126 ? 4 : 10;
-        assert(n_bytes > 0 && bytes.data[0] == 0x81);
-        buf_append(&self->received, bytes.data + n_header, n_bytes - n_header);
-        buf_append_byte(&self->received, '\0');
-        self->n_received++;
+        assert(n_bytes > 0 && bytes.data[0] == (self->speaks_msgpack ? 0x82 : 0x81));
+        w_take_message(self, slice_of(bytes.data + n_header, n_bytes - n_header));
         bytes = slice_of(bytes.data + n_bytes, bytes.n_bytes - n_bytes);
     }
 }
@@ -195,7 +207,7 @@ static inline err_t w_upgrade(socket_t *self, request_t *request)
 {
     const char *protocol = NULL;
     void *user = NULL;
-    *self = (struct socket_s){.account = self->account};
+    *self = (struct socket_s){.account = self->account, .speaks_msgpack = self->speaks_msgpack};
     err_t err = ws_on_upgrade(&w.gateway, request, &protocol, &user);
     if (err != ERR_OK)
         return err;
@@ -212,6 +224,8 @@ static inline socket_t *w_open(int at, int account)
     request_t request = {.path = slice_str("/v1/ws"), .secret = slice_str(secret)};
     socket_t *self = &w.sockets[at];
     self->account = account;
+    if (self->speaks_msgpack)
+        request.protocol = slice_str("taskwire.v1.msgpack");
     err_t err = w_upgrade(self, &request);
     assert(err == ERR_OK);
     (void)err;
@@ -228,8 +242,15 @@ static inline void w_finish_close(socket_t *self)
 
 static inline void w_send(socket_t *self, const char *json)
 {
-    if (self->close_code == 0)
+    problem_t problem = {0};
+    arena_t *arena = arena_new();
+    buf_t map = {0};
+    if (self->close_code == 0 && !self->speaks_msgpack)
         ws_on_message(&w.gateway, self, slice_str(json), false);
+    else if (self->close_code == 0 && json_to_mp(slice_str(json), &map, arena, &problem) == ERR_OK)
+        ws_on_message(&w.gateway, self, buf_slice(&map), true);
+    buf_fini(&map);
+    arena_destroy(&arena);
 }
 
 static inline void w_forget_received(socket_t *self)

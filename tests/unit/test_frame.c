@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "actors/frame.h"
+#include "schema/json.h"
 
 static const uuid_t stream = {{1, 2, 3}};
 
@@ -97,11 +98,52 @@ static void a_shared_frame_knows_its_place_and_its_bytes(void **state)
     frame_release(&other);
 }
 
+#define EVENT_PAIRS                                                                                \
+    "\"stream\":\"s\",\"rev\":12,\"epoch\":\"abc\",\"type\":\"task.updated\",\"set\":{\"notes\":"  \
+    "\"a\\nb\"}"
+
+static void each_encoding_is_made_once_of_the_same_event(void **state)
+{
+    static const char sse[] = "id: abc:12\nevent: task.updated\ndata: {" EVENT_PAIRS "}\n\n";
+    (void)state;
+    frame_t *frame = frame_new(&stream, 12, 0, slice_str("{\"op\":\"event\"," EVENT_PAIRS "}"));
+    assert_true(slice_eq(frame_in(frame, ENCODING_JSON), frame_bytes(frame)));
+    slice_t binary = frame_in(frame, ENCODING_MSGPACK);
+    assert_int_equal(binary.data[0], 0x82);
+    assert_int_equal(frame_size(binary), binary.n_bytes);
+    slice_t map = slice_of(binary.data + 2, binary.n_bytes - 2);
+    buf_t json = {0};
+    assert_true(mp_is_canonical(map));
+    assert_true(json_from_mp(map, &json));
+    assert_true(slice_is(buf_slice(&json), "{\"op\":\"event\"," EVENT_PAIRS "}"));
+    buf_fini(&json);
+    assert_ptr_equal(frame_in(frame, ENCODING_MSGPACK).data, binary.data);
+    assert_true(slice_is(frame_in(frame, ENCODING_SSE), sse));
+    frame_release(&frame);
+}
+
+static void what_is_no_message_of_ours_has_no_other_encoding(void **state)
+{
+    buf_t out = {0};
+    (void)state;
+    frame_t *frame = frame_new(&stream, 12, 0, slice_str("{\"op\":"));
+    assert_int_equal(frame_in(frame, ENCODING_MSGPACK).n_bytes, 0);
+    assert_int_equal(frame_in(frame, ENCODING_SSE).n_bytes, 0);
+    frame_release(&frame);
+    buf_append_str(&out, "before");
+    size_t place = frame_open(&out);
+    buf_append_str(&out, "{\"op\":\"pong\"}");
+    assert_false(frame_finish(&out, place, ENCODING_SSE));
+    assert_true(slice_is(buf_slice(&out), "before"));
+    buf_fini(&out);
+}
+
 static void an_event_that_cannot_be_shown_has_a_frame_without_bytes(void **state)
 {
     (void)state;
     frame_t *frame = frame_new(&stream, 7, 1234, slice_none());
     assert_int_equal(frame_bytes(frame).n_bytes, 0);
+    assert_int_equal(frame_in(frame, ENCODING_MSGPACK).n_bytes, 0);
     assert_int_equal(frame_rev(frame), 7);
     frame_release(&frame);
 }
@@ -143,6 +185,8 @@ int main(void)
         cmocka_unit_test(a_frame_written_in_place_has_the_same_bytes),
         cmocka_unit_test(the_size_of_a_frame_is_read_from_its_header),
         cmocka_unit_test(a_shared_frame_knows_its_place_and_its_bytes),
+        cmocka_unit_test(each_encoding_is_made_once_of_the_same_event),
+        cmocka_unit_test(what_is_no_message_of_ours_has_no_other_encoding),
         cmocka_unit_test(an_event_that_cannot_be_shown_has_a_frame_without_bytes),
         cmocka_unit_test(a_message_of_frames_has_references_of_its_own),
         cmocka_unit_test(a_broken_message_holds_no_frames),

@@ -205,6 +205,7 @@ static void read_all(client_t *self)
 
 static void connect_client(client_t *self, int at)
 {
+    w.sockets[at].speaks_msgpack = roll(3) == 0;
     if (self->socket == NULL)
         self->socket = w_open(at, at % W_ACCOUNTS);
     else

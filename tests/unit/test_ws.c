@@ -138,9 +138,113 @@ static void an_upgrade_is_checked(void **state)
     assert_int_equal(
         try_upgrade((request_t){.path = path, .protocol = slice_str("x, taskwire.v1.json")}),
         ERR_OK);
-    assert_int_equal(
-        try_upgrade((request_t){.path = path, .protocol = slice_str("taskwire.v1.msgpack")}),
-        ERR_NOT_IMPLEMENTED);
+    assert_int_equal(try_upgrade((request_t){.path = path, .protocol = slice_str("taskwire.v2")}),
+                     ERR_NOT_IMPLEMENTED);
+}
+
+static void the_subprotocol_is_the_first_of_the_clients_that_is_spoken(void **state)
+{
+    static const struct {
+        const char *offered;
+        const char *taken;
+        encoding_t encoding;
+    } rows[] = {
+        {"taskwire.v1.json, taskwire.v1.msgpack", "taskwire.v1.json", ENCODING_JSON},
+        {"taskwire.v1.msgpack, taskwire.v1.json", "taskwire.v1.msgpack", ENCODING_MSGPACK},
+        {"x,taskwire.v1.msgpack", "taskwire.v1.msgpack", ENCODING_MSGPACK},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        request_t request = {.path = slice_str("/v1/ws"), .protocol = slice_str(rows[i].offered)};
+        const char *taken = NULL;
+        void *user = NULL;
+        assert_int_equal(ws_on_upgrade(&w.gateway, &request, &taken, &user), ERR_OK);
+        assert_string_equal(taken, rows[i].taken);
+        assert_int_equal(((ws_t *)user)->encoding, rows[i].encoding);
+        socket_t *socket = &w.sockets[i];
+        socket->user = user;
+        socket->is_open = true;
+    }
+}
+
+/* --- msgpack --- */
+
+static socket_t *open_msgpack(int at, int account)
+{
+    w.sockets[at].speaks_msgpack = true;
+    return w_open(at, account);
+}
+
+/* The test's socket turns what it sends and gets from and into JSON. */
+static void in_msgpack_the_same_maps_go_to_and_fro(void **state)
+{
+    (void)state;
+    change_list(0, 3);
+    socket_t *text = w_open(0, 0);
+    socket_t *binary = open_msgpack(1, 0);
+    for (int i = 0; i < 2; i++) {
+        socket_t *socket = i == 0 ? text : binary;
+        subscribe_to(socket, &w_list(0)->id, ",\"ref\":7");
+        subscribe_to(socket, &w.streams[0].id, "");
+        resume(socket, &w_list(1)->id, 0);
+        w_send(socket, "{\"op\":\"ping\",\"ref\":\"\xc3\xa9 \\\"\"}");
+        w_send(socket, "{\"op\":\"fly\"}");
+        w_run();
+    }
+    change_list(0, 2); /* from the ring */
+    change_list(1, 1);
+    w_run();
+    assert_true(text->n_received > 8);
+    assert_int_equal(binary->n_received, text->n_received);
+    for (size_t i = 0; i < text->n_received; i++)
+        assert_int_equal(count(binary, nth(text, i)), count(text, nth(text, i)));
+    resume(binary, &w_list(0)->id, 0); /* from the log */
+    w_run();
+    assert_got(binary, "\"rev\":1,");
+}
+
+static void a_frame_of_the_other_kind_closes(void **state)
+{
+    (void)state;
+    socket_t *socket = open_msgpack(0, 0);
+    w_run();
+    ws_on_message(&w.gateway, socket, slice_str("{\"op\":\"ping\"}"), false);
+    assert_int_equal(socket->close_code, 1003);
+}
+
+static void bad_msgpack_is_answered_and_the_connection_stays(void **state)
+{
+    static const struct {
+        const char *bytes;
+        size_t n_bytes;
+        const char *code;
+    } rows[] = {
+        {"", 0, "malformed"},
+        {"\xc1", 1, "malformed"},
+        {"\x81\xa2op", 4, "malformed"},
+        {"\x81\xa2op\xa4ping\xc0", 10, "malformed"},
+        {"\x82\xa2op\xa4ping\xa2op\xa4ping", 17, "malformed"},
+        {"\x81\x01\x01", 3, "malformed"},
+        {"\x81\xa2op\xa1\xff", 6, "malformed"},
+        {"\x81\xa2op\xca\x00\x00\x00\x00", 9, "invalid"},
+        {"\x81\xa2op\xc4\x01x", 7, "invalid"},
+        {"\x81\xa2op\xd4\x01x", 7, "invalid"},
+        {"\x90", 1, "invalid"},
+        {"\xdf\xff\xff\xff\xff", 5, "malformed"},
+        {"\xdb\xff\xff\xff\xff", 5, "malformed"},
+    };
+    (void)state;
+    socket_t *socket = open_msgpack(0, 0);
+    w_run();
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        w_forget_received(socket);
+        ws_on_message(&w.gateway, socket, slice_of(rows[i].bytes, rows[i].n_bytes), true);
+        w_run();
+        assert_int_equal(socket->n_received, 1);
+        assert_got(socket, "\"op\":\"error\"");
+        assert_got(socket, rows[i].code);
+    }
+    assert_int_equal(socket->close_code, 0);
 }
 
 static void a_token_that_expires_closes(void **state)
@@ -402,6 +506,10 @@ int main(void)
         TEST(what_is_held_before_login_is_bounded),
         TEST(a_socket_that_goes_while_it_is_identified_leaves_nothing),
         TEST(an_upgrade_is_checked),
+        TEST(the_subprotocol_is_the_first_of_the_clients_that_is_spoken),
+        TEST(in_msgpack_the_same_maps_go_to_and_fro),
+        TEST(a_frame_of_the_other_kind_closes),
+        TEST(bad_msgpack_is_answered_and_the_connection_stays),
         TEST(a_token_that_expires_closes),
         TEST(a_bad_message_is_answered_and_the_connection_stays),
         TEST(binary_messages_are_not_spoken),
