@@ -17,6 +17,10 @@
 #define LOCK_WAIT_US INT64_C(2000000)
 #define REPLY_TIMEOUT_US INT64_C(10000000)
 #define FLUSH_BYTES (64 * 1024)
+/* Commands that make very many events, or read very many rows. */
+#define MAX_WIDE_A_BATCH 8
+/* A command that was put back so often goes on with the locks of all shards. */
+#define MAX_MOVES 2
 /* An asker's inbox was full: look again soon. */
 #define UNSENT_US INT64_C(5000)
 
@@ -133,7 +137,9 @@ static void refuse_away(writer_t *self, pending_t *pending)
 static void find_shards(pending_t *pending)
 {
     command_refs(&pending->command, &pending->refs);
-    pending->shards = pending->n_moves >= 3 ? SHARDS_ALL : command_shards(&pending->refs);
+    pending->shards = pending->n_moves >= MAX_MOVES
+                          ? SHARDS_ALL
+                          : command_shards(&pending->refs) | pending->found;
 }
 
 static void enqueue(writer_t *self, pending_t *pending)
@@ -224,15 +230,21 @@ static void writer_receive(void *arg, slice_t bytes, now_t now)
 
 /* --- batches --- */
 
+static bool is_wide(const command_refs_t *refs)
+{
+    return !uuid_is_nil(&refs->members_of) || !uuid_is_nil(&refs->concerns.list);
+}
+
 /* Moves the commands that come next from the queue into `batch`. */
 static void gather(writer_t *self, pending_list_t *batch)
 {
-    size_t n_tokens = 0, n_bytes = 0;
+    size_t n_tokens = 0, n_wide = 0, n_bytes = 0;
     while (self->queue.n > 0 && batch->n < WRITER_MAX_BATCH && n_tokens < MAX_TOKENS_A_BATCH &&
-           n_bytes < MAX_BATCH_BYTES &&
+           n_wide < MAX_WIDE_A_BATCH && n_bytes < MAX_BATCH_BYTES &&
            (batch->n == 0 || self->queue.first->group == batch->first->group)) {
         pending_t *p = pending_pop(&self->queue);
         n_tokens += p->command.op == OP_TOKEN_CREATE;
+        n_wide += is_wide(&p->refs);
         n_bytes += p->command.data.n_bytes;
         pending_append(batch, p);
     }
@@ -256,10 +268,10 @@ static void answer_batch(writer_t *self)
     pending_list_t later = {0};
     for (pending_t *p; (p = pending_pop(&lane->batch)) != NULL;) {
         if (p->is_put_back) {
-            if (!uuid_is_nil(&p->moved_to)) {
+            if (!uuid_is_nil(&p->moved_to))
                 p->command.list = p->moved_to;
-                p->n_moves++;
-            }
+            p->found |= p->missing;
+            p->n_moves += !uuid_is_nil(&p->moved_to) || p->missing != 0;
             find_shards(p);
             pending_append(&later, p);
             continue;

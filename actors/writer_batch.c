@@ -183,12 +183,14 @@ static uuid_t moved_to(lane_t *self, const pending_t *p)
     return has_moved ? task->task.list : UUID_NIL;
 }
 
-/* Whether one before it that was put back is of the same author or about the same task. */
+/* Whether one before it that was put back is of the same author, stream or task. */
 static bool follows_one_put_back(const lane_t *self, const pending_t *p)
 {
     for (const pending_t *q = self->batch.first; q != p; q = q->next) {
-        if (q->is_put_back && (uuid_eq(&q->command.author, &p->command.author) ||
-                               uuid_eq(&q->command.task, &p->command.task)))
+        if (q->is_put_back &&
+            (uuid_eq(&q->command.author, &p->command.author) ||
+             uuid_eq(&q->command.list, &p->command.list) ||
+             (!uuid_is_nil(&p->command.task) && uuid_eq(&q->command.task, &p->command.task))))
             return true;
     }
     return false;
@@ -200,10 +202,14 @@ static void apply_all(lane_t *self, int64_t now_us)
     for (pending_t *p = self->batch.first; p != NULL; p = p->next) {
         memset(&p->outcome, 0, sizeof p->outcome);
         p->moved_to = moved_to(self, p);
+        p->missing = 0;
         p->is_put_back = !uuid_is_nil(&p->moved_to) || (has_any && follows_one_put_back(self, p));
-        has_any = has_any || p->is_put_back;
-        if (!p->is_put_back)
+        if (!p->is_put_back) {
             apply(&p->command, self->loaded, now_us, &p->outcome);
+            p->missing = p->outcome.missing;
+            p->is_put_back = p->missing != 0;
+        }
+        has_any = has_any || p->is_put_back;
     }
 }
 

@@ -31,9 +31,12 @@ typedef struct pending {
     command_refs_t refs;
     shard_set_t shards;
     int64_t deadline_mono_us;
-    int n_moves; /* how often its task had moved to another list meanwhile */
+    int n_moves; /* how often it turned out under the locks that it needs others */
     bool is_put_back; /* not applied in this run, to be queued again */
-    uuid_t moved_to; /* because its task is in this list now; nil: it has to follow one of those */
+    uuid_t moved_to; /* because its task is in this list now; else nil */
+    shard_set_t missing; /* because it needs these as well. None and nil: it has to follow one that
+                            is put back */
+    shard_set_t found; /* all that were ever missing */
     bool is_located; /* the list was found by us, and may be out of date */
     uint32_t group; /* of a batch that failed: to be run with no others; 0: none */
     bool is_uncertain; /* it was applied, and the COMMIT was sent and not answered */

@@ -8,12 +8,19 @@ static const pg_stmt_t select_epoch = {"SELECT epoch FROM log_epoch"};
 static const pg_stmt_t select_streams = {
     "SELECT id, is_account, head, tail, n_open FROM stream WHERE id = ANY($1::uuid[])"};
 static const pg_stmt_t select_lists = {
-    "SELECT id, rev, title, is_archived, n_owners, created_at, created_by, updated_at, deleted_at"
-    " FROM list WHERE id = ANY($1::uuid[])"};
+    "SELECT id, rev, title, is_archived, n_owners, created_at, created_by, updated_at, deleted_at,"
+    " n_members FROM list WHERE id = ANY($1::uuid[])"};
 static const pg_stmt_t select_members = {
     "SELECT m.list, m.account, m.role, m.since FROM unnest($1::uuid[], $2::uuid[]) AS k(list, "
     "account)"
     " JOIN member m ON m.list = k.list AND m.account = k.account"};
+/* Of whole lists: their members, and the streams in which those are told. Streams in shards that
+ * are not locked may change before the commit; apply leaves those alone. */
+static const pg_stmt_t select_all_members = {
+    "SELECT list, account, role, since FROM member WHERE list = ANY($1::uuid[])"};
+static const pg_stmt_t select_member_streams = {
+    "SELECT s.id, s.is_account, s.head, s.tail, s.n_open FROM member m JOIN stream s ON s.id = "
+    "m.account WHERE m.list = ANY($1::uuid[])"};
 static const pg_stmt_t select_accounts = {
     "SELECT id, rev, email, name, time_zone, password_hash, created_at, updated_at"
     " FROM account WHERE id = ANY($1::uuid[])"};
@@ -47,6 +54,7 @@ static void on_epoch(void *arg, pg_fate_t fate, const pg_result_t *result)
     memcpy(self->epoch, epoch.data, EPOCH_CHARS);
     self->has_epoch = true;
     self->loaded = state_new(self->arena, self->epoch);
+    state_hold(self->loaded, self->shards);
 }
 
 static void on_streams(void *arg, pg_fate_t fate, const pg_result_t *result)
@@ -78,7 +86,8 @@ static void on_lists(void *arg, pg_fate_t fate, const pg_result_t *result)
                        .created_at_us = pg_instant(result, row, 5),
                        .created_by = pg_uuid(result, row, 6),
                        .updated_at_us = pg_instant(result, row, 7),
-                       .deleted_at_us = pg_instant(result, row, 8)};
+                       .deleted_at_us = pg_instant(result, row, 8),
+                       .n_members = pg_int(result, row, 9)};
         state_put_list(self->loaded, &list);
     }
 }
@@ -237,6 +246,20 @@ static void put_members(const lane_t *self, pg_params_t *params)
     pg_array_end(params);
 }
 
+static size_t put_whole_lists(const lane_t *self, pg_params_t *params)
+{
+    size_t n = 0;
+    pg_array_begin(params, PG_UUID);
+    for (const pending_t *p = self->batch.first; p != NULL; p = p->next) {
+        if (!uuid_is_nil(&p->refs.members_of)) {
+            pg_array_uuid(params, &p->refs.members_of);
+            n++;
+        }
+    }
+    pg_array_end(params);
+    return n;
+}
+
 static size_t put_tokens(const lane_t *self, pg_params_t *params)
 {
     size_t n = 0;
@@ -301,6 +324,10 @@ void lane_queue_load(lane_t *self, pg_done_f *done)
     pg_query(self->pg, &select_lists, params, on_lists, self);
     put_members(self, fresh(self));
     pg_query(self->pg, &select_members, params, on_members, self);
+    if (put_whole_lists(self, fresh(self)) > 0) {
+        pg_query(self->pg, &select_all_members, params, on_members, self);
+        pg_query(self->pg, &select_member_streams, params, on_streams, self);
+    }
     put_accounts(self, fresh(self));
     pg_query(self->pg, &select_accounts, params, on_accounts, self);
     if (wants_any_account(self))

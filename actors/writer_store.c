@@ -18,14 +18,14 @@ static const pg_stmt_t update_streams = {
     "WHERE s.id = k.id"};
 static const pg_stmt_t upsert_lists = {
     "INSERT INTO list (id, rev, title, is_archived, n_owners, created_at, created_by, updated_at, "
-    "deleted_at)"
+    "deleted_at, n_members)"
     " SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::boolean[], $5::integer[], "
     "$6::timestamptz[],"
-    " $7::uuid[], $8::timestamptz[], $9::timestamptz[])"
+    " $7::uuid[], $8::timestamptz[], $9::timestamptz[], $10::integer[])"
     " ON CONFLICT (id) DO UPDATE SET rev = excluded.rev, title = excluded.title, is_archived = "
     "excluded.is_archived,"
     " n_owners = excluded.n_owners, updated_at = excluded.updated_at, deleted_at = "
-    "excluded.deleted_at"};
+    "excluded.deleted_at, n_members = excluded.n_members"};
 static const pg_stmt_t upsert_members = {
     "INSERT INTO member (list, account, role, since)"
     " SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::smallint[], $4::timestamptz[])"
@@ -170,6 +170,7 @@ static void store_lists(lane_t *self)
     LISTS(PG_UUID, pg_array_uuid(params, &row->created_by));
     LISTS(PG_INSTANT, pg_array_instant(params, row->updated_at_us));
     LISTS(PG_INSTANT, pg_array_instant(params, row->deleted_at_us));
+    LISTS(PG_I32, pg_array_i32(params, (int32_t)row->n_members));
     queue(self, &upsert_lists);
 }
 

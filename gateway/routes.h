@@ -40,11 +40,17 @@ extern const param_t route_min_rev_params[];
 extern const param_t route_list_page_params[];
 void route_lists_get(call_t *call);
 void route_lists_post(call_t *call);
+extern const param_t route_lists_params[];
 void route_list_get(call_t *call);
+void route_list_patch(call_t *call);
+void route_list_delete(call_t *call);
+void route_list_restore(call_t *call);
 
 /* --- routes_member.c --- */
 void route_members_get(call_t *call);
 void route_members_post(call_t *call);
+void route_member_patch(call_t *call);
+void route_member_delete(call_t *call);
 
 /* --- routes_event.c --- */
 extern const param_t route_list_events_params[];

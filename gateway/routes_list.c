@@ -10,6 +10,7 @@
 #include "gateway/write.h"
 
 #define LISTS_PURPOSE "lists"
+#define DELETED_PURPOSE "deleted lists"
 
 const param_t route_page_params[] = {
     {"limit", PARAM_ONCE},
@@ -29,22 +30,25 @@ const param_t route_list_page_params[] = {
 
 /* --- one list --- */
 
-#define LIST_COLUMNS                                                                               \
+#define LIST_COLUMNS(which)                                                                        \
     "SELECT l.id, l.title, l.rev, s.head, m.role, s.n_open, l.is_archived, l.created_at,"          \
-    " l.created_by, l.updated_at, e.epoch"                                                         \
-    " FROM member m JOIN list l ON l.id = m.list AND l.deleted_at IS NULL"                         \
+    " l.created_by, l.updated_at, e.epoch, l.deleted_at"                                           \
+    " FROM member m JOIN list l ON l.id = m.list AND " which                                       \
     " JOIN stream s ON s.id = m.list CROSS JOIN log_epoch e"
+#define THERE "l.deleted_at IS NULL"
+#define DELETED "l.deleted_at IS NOT NULL AND m.role = 3"
 
-static const pg_stmt_t select_list = {LIST_COLUMNS
-                                      " WHERE m.account = $1::uuid AND m.list = $2::uuid"
-                                      " AND ($3::uuid[] IS NULL OR m.list = ANY($3::uuid[]))"};
+static const pg_stmt_t select_list = {
+    LIST_COLUMNS(THERE) " WHERE m.account = $1::uuid AND m.list = $2::uuid"
+                        " AND ($3::uuid[] IS NULL OR m.list = ANY($3::uuid[]))"};
 
 static void put_list(call_t *call, const pg_result_t *result, int row, buf_t *out)
 {
     (void)call;
     uuid_t id = pg_uuid(result, row, 0);
     uuid_t created_by = pg_uuid(result, row, 8);
-    mp_put_map(out, 10);
+    bool is_deleted = !pg_is_null(result, row, 11);
+    mp_put_map(out, 10 + (size_t)is_deleted);
     object_uuid(out, "id", &id);
     object_text(out, "title", pg_bytes(result, row, 1));
     object_int(out, "rev", pg_int(result, row, 2));
@@ -55,6 +59,8 @@ static void put_list(call_t *call, const pg_result_t *result, int row, buf_t *ou
     object_instant(out, "created_at", pg_instant(result, row, 7));
     object_uuid(out, "created_by", &created_by);
     object_instant(out, "updated_at", pg_instant(result, row, 9));
+    if (is_deleted)
+        object_instant(out, "deleted_at", pg_instant(result, row, 11));
 }
 
 static slice_t etag_of_row(call_t *call, const pg_result_t *result)
@@ -111,70 +117,95 @@ void route_list_get(call_t *call)
 
 /* --- all my lists --- */
 
-static const pg_stmt_t select_lists = {
-    LIST_COLUMNS " WHERE m.account = $1::uuid"
-                 " AND m.list > coalesce($2::uuid, '00000000-0000-0000-0000-000000000000')"
-                 " AND ($3::uuid[] IS NULL OR m.list = ANY($3::uuid[]))"
-                 " ORDER BY m.list LIMIT $4::bigint"};
+#define PAGE                                                                                       \
+    " WHERE m.account = $1::uuid"                                                                  \
+    " AND m.list > coalesce($2::uuid, '00000000-0000-0000-0000-000000000000')"                     \
+    " AND ($3::uuid[] IS NULL OR m.list = ANY($3::uuid[]))"                                        \
+    " ORDER BY m.list LIMIT $4::bigint"
+
+static const pg_stmt_t select_lists = {LIST_COLUMNS(THERE) PAGE};
+/* Those that I may restore. */
+static const pg_stmt_t select_deleted = {LIST_COLUMNS(DELETED) PAGE};
+
+const param_t route_lists_params[] = {
+    {"deleted", PARAM_ONCE},
+    {"limit", PARAM_ONCE},
+    {"cursor", PARAM_ONCE},
+    {NULL, PARAM_ONCE},
+};
+
+static bool read_deleted(call_t *call, bool *is_deleted)
+{
+    static const char *const words[] = {"false", "true", NULL};
+    problem_t problem = {0};
+    int word = 0;
+    size_t n = 0;
+    bool ok = query_words(&call->query, "deleted", words, 1, &word, &n, call->arena, &problem);
+    *is_deleted = word == 1;
+    if (!ok)
+        reply_problem(call, &problem);
+    return ok;
+}
+
+static slice_t purpose_of(bool is_deleted)
+{
+    return slice_str(is_deleted ? DELETED_PURPOSE : LISTS_PURPOSE);
+}
 
 static void show_lists(call_t *call, const pg_result_t *result)
 {
     int64_t limit = LIMIT_PAGE_DEFAULT;
-    if (page_read_limit(call, &limit))
-        page_reply_by_id(call, result, slice_str(LISTS_PURPOSE), limit, 0, put_list);
+    bool is_deleted;
+    if (page_read_limit(call, &limit) && read_deleted(call, &is_deleted))
+        page_reply_by_id(call, result, purpose_of(is_deleted), limit, 0, put_list);
 }
 
 void route_lists_get(call_t *call)
 {
     int64_t limit;
     uuid_t after;
-    if (!page_read_limit(call, &limit) ||
-        !page_read_cursor_id(call, slice_str(LISTS_PURPOSE), &after))
+    bool is_deleted;
+    if (!page_read_limit(call, &limit) || !read_deleted(call, &is_deleted) ||
+        !page_read_cursor_id(call, purpose_of(is_deleted), &after))
         return;
     pg_params_t *params = call_params(call);
     pg_put_uuid(params, &call->identity.account);
     pg_put_uuid(params, &after);
     call_put_lists(call, params);
     pg_put_i64(params, limit + 1);
-    call_read(call, &select_lists, params, show_lists);
+    call_read(call, is_deleted ? &select_deleted : &select_lists, params, show_lists);
 }
 
 /* --- making one --- */
 
 /* To who may write but not read: only the id. */
-static void reply_id(call_t *call, const uuid_t *id, int64_t rev)
+static void reply_id(call_t *call, int status, const uuid_t *id, int64_t rev)
 {
     buf_t buf = {0};
     mp_put_map(&buf, 2);
     object_uuid(&buf, "id", id);
     object_int(&buf, "rev", rev);
-    reply_mp(call, 201, buf_slice(&buf));
+    reply_mp(call, status, buf_slice(&buf));
     buf_fini(&buf);
 }
 
+/* What a command made or changed. */
 typedef struct {
     uuid_t id;
     int64_t rev;
-} made_t;
+    int status;
+} written_t;
 
-static void show_made_list(call_t *call, const pg_result_t *result)
+/* On a repeat the list may be gone by now. */
+static void show_written(call_t *call, const pg_result_t *result)
 {
-    const made_t *made = call->state;
+    const written_t *written = call->state;
     if (pg_rows(result) == 0) {
-        reply_id(call, &made->id, made->rev);
+        reply_id(call, written->status, &written->id, written->rev);
         return;
     }
     reply_header(call, "ETag", etag_of_row(call, result));
-    reply_list(call, result, 201);
-}
-
-/* Keeps what the result names; it does not live as long as the read that follows. */
-static const made_t *keep_made(call_t *call, const result_t *result)
-{
-    made_t *made = arena_alloc(call->arena, sizeof *made);
-    *made = (made_t){result->outcome.stream, result->outcome.rev};
-    call->state = made;
-    return made;
+    reply_list(call, result, written->status);
 }
 
 static bool may_read(const call_t *call)
@@ -182,17 +213,25 @@ static bool may_read(const call_t *call)
     return (call->identity.scopes & SCOPE_READ) != 0;
 }
 
+/* Keeps what the result names; it does not live as long as the read that follows. */
+static void answer_written(call_t *call, const result_t *result, int status)
+{
+    written_t *written = arena_alloc(call->arena, sizeof *written);
+    *written = (written_t){result->outcome.stream, result->outcome.rev, status};
+    call->state = written;
+    write_put_headers(call, result);
+    if (may_read(call))
+        read_list(call, &written->id, show_written);
+    else
+        reply_id(call, status, &written->id, written->rev);
+}
+
 static void on_list_made(call_t *call, const result_t *result)
 {
     if (!call_succeeded(call, result))
         return;
-    const made_t *made = keep_made(call, result);
-    write_put_headers(call, result);
-    write_put_location(call, "/v1/lists/", &made->id);
-    if (may_read(call))
-        read_list(call, &made->id, show_made_list);
-    else
-        reply_id(call, &made->id, made->rev);
+    write_put_location(call, "/v1/lists/", &result->outcome.stream);
+    answer_written(call, result, 201);
 }
 
 void route_lists_post(call_t *call)
@@ -206,4 +245,49 @@ void route_lists_post(call_t *call)
     command_fingerprint(&command);
     command.list = command_list(&command);
     call_submit(call, &command, on_list_made);
+}
+
+/* --- changing one, deleting and restoring it --- */
+
+static void on_list_changed(call_t *call, const result_t *result)
+{
+    if (call_succeeded(call, result))
+        answer_written(call, result, 200);
+}
+
+static void on_list_deleted(call_t *call, const result_t *result)
+{
+    if (!call_succeeded(call, result))
+        return;
+    write_put_headers(call, result);
+    reply_empty(call, 204);
+}
+
+static void change(call_t *call, op_t op, bool takes_body, call_result_f *next)
+{
+    command_t command;
+    bool needs_body = op == OP_LIST_PATCH;
+    if (!write_begin(call, op, &command))
+        return;
+    command.list = call->ids[0];
+    if (!write_expect_list(call, &command) ||
+        (takes_body && !write_read_body(call, needs_body, &command.data)))
+        return;
+    command_fingerprint(&command);
+    call_submit(call, &command, next);
+}
+
+void route_list_patch(call_t *call)
+{
+    change(call, OP_LIST_PATCH, true, on_list_changed);
+}
+
+void route_list_delete(call_t *call)
+{
+    change(call, OP_LIST_DELETE, false, on_list_deleted);
+}
+
+void route_list_restore(call_t *call)
+{
+    change(call, OP_LIST_RESTORE, true, on_list_changed);
 }

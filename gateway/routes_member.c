@@ -70,7 +70,7 @@ void route_members_get(call_t *call)
     call_read(call, &select_members, params, show_members);
 }
 
-/* --- adding one, or giving one another role --- */
+/* --- adding one --- */
 
 static const pg_stmt_t select_account_of = {
     "SELECT id FROM account WHERE lower(email) = lower($1::text)"};
@@ -83,6 +83,7 @@ typedef struct {
     slice_t role; /* as it was sent; absent: it was not */
     uuid_t account;
     int64_t rev;
+    int status;
 } adding_t;
 
 static bool read_adding(call_t *call, slice_t body, adding_t *out, slice_t *email)
@@ -138,20 +139,21 @@ static void reply_adding(call_t *call, const adding_t *adding)
     mp_put_map(&buf, 2);
     object_uuid(&buf, "account", &adding->account);
     object_int(&buf, "rev", adding->rev);
-    reply_mp(call, 201, buf_slice(&buf));
+    reply_mp(call, adding->status, buf_slice(&buf));
     buf_fini(&buf);
 }
 
 /* On a repeat the member may be gone by now. */
 static void show_added(call_t *call, const pg_result_t *result)
 {
+    const adding_t *adding = call->state;
     if (pg_rows(result) == 0) {
-        reply_adding(call, call->state);
+        reply_adding(call, adding);
         return;
     }
     buf_t buf = {0};
     put_member(call, result, 0, &buf);
-    reply_mp(call, 201, buf_slice(&buf));
+    reply_mp(call, adding->status, buf_slice(&buf));
     buf_fini(&buf);
 }
 
@@ -163,16 +165,11 @@ static void put_location(call_t *call, const adding_t *adding)
     write_put_location(call, (const char *)path.data, &adding->account);
 }
 
-static void on_added(call_t *call, const result_t *result)
+static void answer(call_t *call, adding_t *adding, const result_t *result, int status)
 {
-    adding_t *adding = call->state;
-    if (result->outcome.problem.err != ERR_OK) {
-        refuse(call, &result->outcome.problem);
-        return;
-    }
     adding->rev = result->outcome.rev;
+    adding->status = status;
     write_put_headers(call, result);
-    put_location(call, adding);
     if ((call->identity.scopes & SCOPE_READ) == 0) {
         reply_adding(call, adding);
         return;
@@ -183,6 +180,17 @@ static void on_added(call_t *call, const result_t *result)
     call_put_lists(call, params);
     pg_put_uuid(params, &adding->account);
     call_read(call, &select_member, params, show_added);
+}
+
+static void on_added(call_t *call, const result_t *result)
+{
+    adding_t *adding = call->state;
+    if (result->outcome.problem.err != ERR_OK) {
+        refuse(call, &result->outcome.problem);
+        return;
+    }
+    put_location(call, adding);
+    answer(call, adding, result, 201);
 }
 
 static void on_account(call_t *call, const pg_result_t *result)
@@ -211,4 +219,86 @@ void route_members_post(call_t *call)
     pg_params_t *params = call_params(call);
     pg_put_text(params, email);
     call_read(call, &select_account_of, params, on_account);
+}
+
+/* --- giving one another role --- */
+
+static bool read_role(call_t *call, slice_t body, slice_t *role)
+{
+    problem_t problem = {0};
+    data_map_t map;
+    data_value_t value;
+    if (data_open(&map, body, call->arena, &problem)) {
+        if (data_need(&map, "role", &value))
+            *role = value.raw;
+        data_close(&map);
+    }
+    if (problem.err == ERR_OK)
+        return true;
+    reply_problem(call, &problem);
+    return false;
+}
+
+static void on_changed(call_t *call, const result_t *result)
+{
+    if (call_succeeded(call, result))
+        answer(call, call->state, result, 200);
+}
+
+/* Whoever left meanwhile is not added again. */
+static void put_change(const adding_t *adding, buf_t *data)
+{
+    mp_put_map(data, 3);
+    object_uuid(data, "account", &adding->account);
+    mp_put_cstr(data, "role");
+    mp_put_raw(data, adding->role);
+    object_bool(data, "add", false);
+}
+
+void route_member_patch(call_t *call)
+{
+    adding_t *adding = arena_alloc(call->arena, sizeof *adding);
+    command_t *command = &adding->command;
+    slice_t body;
+    if (!write_begin(call, OP_MEMBER_PUT, command) || !write_read_body(call, true, &body) ||
+        !read_role(call, body, &adding->role))
+        return;
+    command->list = call->ids[0];
+    adding->account = call->ids[1];
+    if (!write_expect_list(call, command))
+        return;
+    buf_t data = {0};
+    put_change(adding, &data);
+    command->data = buf_slice(&data);
+    command_fingerprint(command);
+    call->state = adding;
+    call_submit(call, command, on_changed);
+    buf_fini(&data);
+}
+
+/* --- taking one out, or leaving --- */
+
+static void on_removed(call_t *call, const result_t *result)
+{
+    if (!call_succeeded(call, result))
+        return;
+    write_put_headers(call, result);
+    reply_empty(call, 204);
+}
+
+void route_member_delete(call_t *call)
+{
+    command_t command;
+    buf_t data = {0};
+    if (!write_begin(call, OP_MEMBER_REMOVE, &command))
+        return;
+    command.list = call->ids[0];
+    if (!write_expect_list(call, &command))
+        return;
+    mp_put_map(&data, 1);
+    object_uuid(&data, "account", &call->ids[1]);
+    command.data = buf_slice(&data);
+    command_fingerprint(&command);
+    call_submit(call, &command, on_removed);
+    buf_fini(&data);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The way of a command: is it a repeat, who sent it, then its op. Here are the checks and the ways
  * of changing the state that the ops share; the ops themselves stand in apply_task.c,
- * apply_series.c, apply_list.c and apply_account.c. What somebody may not see is refused in the
- * same words as what is not there. */
+ * apply_series.c, apply_list.c, apply_member.c and apply_account.c. What somebody may not see is
+ * refused in the same words as what is not there. */
 #include "schema/apply.h"
 
 #include <assert.h>
@@ -81,6 +81,20 @@ static bool has_role(apply_t *self, role_t least)
     return apply_refuse(self, ERR_FORBIDDEN,
                         least == ROLE_OWNER ? "Only an owner of this list may do that."
                                             : "A viewer may not change this list.");
+}
+
+bool apply_is_owner(apply_t *self)
+{
+    return self->command->is_actor ||
+           (token_allows(self->command, &self->list_id) &&
+            role_in(self, &self->list_id, &self->command->author) == ROLE_OWNER);
+}
+
+bool apply_holds(apply_t *self, const uuid_t *stream)
+{
+    shard_set_t missing = shard_bit(stream) & ~state_held(self->state);
+    self->out->missing |= missing;
+    return missing == 0;
 }
 
 bool apply_enter_list(apply_t *self, role_t least)
@@ -299,6 +313,8 @@ static void run_op(apply_t *self)
     if (row == NULL)
         row = find_row(apply_list_rows, APPLY_LIST_ROWS, op);
     if (row == NULL)
+        row = find_row(apply_member_rows, APPLY_MEMBER_ROWS, op);
+    if (row == NULL)
         row = find_row(apply_account_rows, APPLY_ACCOUNT_ROWS, op);
     if (row == NULL)
         apply_refuse(self, ERR_NOT_IMPLEMENTED, "There is no such op.");
@@ -366,7 +382,7 @@ void apply(const command_t *command, state_t *state, int64_t now_us, outcome_t *
         answer_repeat(&self, seen);
     } else {
         run_op(&self);
-        if (apply_is_fine(&self))
+        if (apply_is_fine(&self) && out->missing == 0)
             remember(&self, seal_events(&self, n_before));
     }
     buf_fini(&self.scratch);

@@ -22,6 +22,8 @@
 typedef struct {
     problem_t problem; /* problem.err is ERR_OK: applied, or a repeat */
     bool is_replay; /* it was applied before; nothing happened now */
+    shard_set_t missing; /* none: nothing happened, because the locks of these are needed too: apply
+                            it again with them, and with what command_refs says loaded anew */
     uuid_t stream;
     int64_t rev; /* of the command's last event in `stream` */
     uuid_t task; /* nil: none */

@@ -1,19 +1,38 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Lists and who may do what in them. Both ops here concern two streams: the list's, which its
- * members follow, and that of the account which becomes a member, by which its clients learn that
- * there is one more list to follow. */
+/* Lists: made, renamed, archived, deleted and restored. What makes a list appear or disappear for
+ * somebody is also told in that account's own stream, by which its clients learn which lists there
+ * are to follow. A deleted list keeps its members and tasks: nobody reaches them, and all of it is
+ * there again when an owner restores it. */
 #include "schema/apply_op.h"
+
+static void put_text(buf_t *out, const char *key, slice_t text)
+{
+    mp_put_cstr(out, key);
+    mp_put_str(out, text);
+}
+
+static void put_bool(buf_t *out, const char *key, bool value)
+{
+    mp_put_cstr(out, key);
+    mp_put_bool(out, value);
+}
+
+static void put_int(buf_t *out, const char *key, int64_t value)
+{
+    mp_put_cstr(out, key);
+    mp_put_int(out, value);
+}
+
+static void put_instant(buf_t *out, const char *key, int64_t at_us)
+{
+    mp_put_cstr(out, key);
+    mp_put_instant(out, at_us);
+}
 
 static void put_id(buf_t *out, const char *key, const uuid_t *id)
 {
     mp_put_cstr(out, key);
     mp_put_uuid(out, id);
-}
-
-static void put_role(buf_t *out, role_t role)
-{
-    mp_put_cstr(out, "role");
-    mp_put_cstr(out, role_name(role));
 }
 
 /* --- list.create --- */
@@ -38,51 +57,22 @@ static slice_t encode_created(apply_t *self, const list_t *list)
 {
     buf_t *out = &self->scratch;
     mp_put_map(out, 5);
-    mp_put_cstr(out, "title");
-    mp_put_str(out, list->title);
-    mp_put_cstr(out, "archived");
-    mp_put_bool(out, list->is_archived);
-    mp_put_cstr(out, "created_at");
-    mp_put_instant(out, list->created_at_us);
+    put_text(out, "title", list->title);
+    put_bool(out, "archived", list->is_archived);
+    put_instant(out, "created_at", list->created_at_us);
     put_id(out, "created_by", &list->created_by);
     put_id(out, "owner", &list->created_by);
     return apply_keep(self);
 }
 
-/* The title only where the account cannot have been told it by the list's own stream. */
-static slice_t encode_joined(apply_t *self, role_t role, slice_t title)
+static void emit(apply_t *self, event_type_t type, slice_t set, slice_t was)
 {
-    buf_t *out = &self->scratch;
-    mp_put_map(out, title.data == NULL ? 2 : 3);
-    put_id(out, "list", &self->list_id);
-    put_role(out, role);
-    if (title.data != NULL) {
-        mp_put_cstr(out, "title");
-        mp_put_str(out, title);
-    }
-    return apply_keep(self);
+    event_t event = {.type = type, .set = set, .was = was};
+    apply_emit(self, self->stream, event);
+    apply_answer(self, self->stream, NULL, slice_none());
 }
 
-static void emit_joined(apply_t *self, const uuid_t *account, role_t role, slice_t title)
-{
-    event_t event = {.type = EVENT_LIST_JOINED};
-    event.set = encode_joined(self, role, title);
-    event.was = apply_empty_map();
-    apply_emit(self, state_stream(self->state, account), event);
-}
-
-static void put_member(apply_t *self, const uuid_t *account, role_t role, int64_t since_us)
-{
-    member_t member = {
-        .key = {self->list_id, *account},
-        .is_dirty = true,
-        .role = role,
-        .since_us = since_us,
-    };
-    state_put_member(self->state, &member);
-}
-
-static void commit_list(apply_t *self, slice_t title)
+static void commit_new_list(apply_t *self, slice_t title)
 {
     stream_t stream = {.id = self->list_id, .is_new = true};
     list_t list = {
@@ -91,7 +81,6 @@ static void commit_list(apply_t *self, slice_t title)
         .is_dirty = true,
         .rev = apply_next_rev(&stream),
         .title = title,
-        .n_owners = 1,
         .created_at_us = self->now_us,
         .created_by = self->command->author,
         .updated_at_us = self->now_us,
@@ -99,13 +88,9 @@ static void commit_list(apply_t *self, slice_t title)
     };
     self->stream = state_put_stream(self->state, &stream);
     self->list = state_put_list(self->state, &list);
-    put_member(self, &self->command->author, ROLE_OWNER, self->now_us);
-    event_t event = {.type = EVENT_LIST_CREATED};
-    event.set = encode_created(self, &list);
-    event.was = apply_empty_map();
-    apply_emit(self, self->stream, event);
-    emit_joined(self, &self->command->author, ROLE_OWNER, title);
-    apply_answer(self, self->stream, NULL, slice_none());
+    apply_put_member(self, &self->command->author, ROLE_OWNER);
+    emit(self, EVENT_LIST_CREATED, encode_created(self, &list), apply_empty_map());
+    apply_emit_joined(self, &self->command->author, ROLE_OWNER, title);
 }
 
 static void create_list(apply_t *self)
@@ -117,99 +102,203 @@ static void create_list(apply_t *self)
     if (data_need(&self->data, "title", &value))
         data_line(&value, 1, LIMIT_TITLE_CHARS, &title);
     if (apply_close_data(self))
-        commit_list(self, title);
+        commit_new_list(self, title);
 }
 
-/* --- member.put --- */
+/* --- the expected revision: of the list itself, whatever else happened in its stream --- */
 
-typedef struct {
-    uuid_t account;
-    role_t before;
-    role_t role;
-    int64_t since_us;
-} membership_t;
-
-static bool read_membership(apply_t *self, membership_t *out)
+static slice_t encode_list(apply_t *self)
 {
-    static const char *const words[] = {"viewer", "editor", "owner", NULL};
-    data_value_t value;
-    int word = 0;
-    *out = (membership_t){.since_us = self->now_us};
-    if (!apply_open_data(self))
-        return false;
-    if (data_need(&self->data, "account", &value) && data_uuid(&value, &out->account) &&
-        (state_account(self->state, &out->account) == NULL ||
-         state_stream(self->state, &out->account) == NULL))
-        data_refuse(&value, "there is no such account");
-    if (data_need(&self->data, "role", &value))
-        data_word(&value, words, &word);
-    out->role = role_of(slice_str(words[word]));
-    const member_t *member = state_member(self->state, &self->list_id, &out->account);
-    if (member != NULL && member->role != ROLE_NONE) {
-        out->before = member->role;
-        out->since_us = member->since_us;
-    }
-    return apply_close_data(self);
-}
-
-static bool leaves_an_owner(apply_t *self, const membership_t *change)
-{
-    if (change->before != ROLE_OWNER || change->role == ROLE_OWNER || self->list->n_owners > 1)
-        return true;
-    return apply_refuse(self, ERR_CONFLICT, "A list keeps at least one owner.");
-}
-
-static slice_t encode_membership(apply_t *self, const membership_t *change)
-{
-    mp_put_map(&self->scratch, 2);
-    put_id(&self->scratch, "account", &change->account);
-    put_role(&self->scratch, change->role);
+    const list_t *list = self->list;
+    const member_t *member = state_member(self->state, &list->id, &self->command->author);
+    buf_t *out = &self->scratch;
+    mp_put_map(out, 10);
+    put_id(out, "id", &list->id);
+    put_text(out, "title", list->title);
+    put_int(out, "rev", list->rev);
+    put_int(out, "head", self->stream->head);
+    put_text(out, "role", slice_str(role_name(member == NULL ? ROLE_NONE : member->role)));
+    put_int(out, "open", self->stream->n_open);
+    put_bool(out, "archived", list->is_archived);
+    put_instant(out, "created_at", list->created_at_us);
+    put_id(out, "created_by", &list->created_by);
+    put_instant(out, "updated_at", list->updated_at_us);
     return apply_keep(self);
 }
 
-static slice_t encode_former_role(apply_t *self, role_t role)
+static bool expect_list(apply_t *self)
+{
+    if (self->command->expect == 0 || self->command->expect == self->list->rev)
+        return true;
+    if (apply_may_read(self))
+        self->problem->current = encode_list(self);
+    return apply_refuse(self, ERR_PRECONDITION_FAILED, "The list has another revision.");
+}
+
+/* --- list.patch --- */
+
+static void read_title(apply_t *self, slice_t *title)
+{
+    data_value_t value;
+    data_is_t is = data_get(&self->data, "title", &value);
+    if (is == DATA_NULL)
+        data_refuse(&value, "a list has a title");
+    else if (is == DATA_GIVEN)
+        data_line(&value, 1, LIMIT_TITLE_CHARS, title);
+}
+
+static void read_archived(apply_t *self, bool *is_archived)
+{
+    data_value_t value;
+    data_is_t is = data_get(&self->data, "archived", &value);
+    if (is == DATA_ABSENT)
+        return;
+    mp_reader_t reader = mp_reader(value.raw);
+    if (!mp_get_bool(&reader, is_archived))
+        data_refuse(&value, "this must be true or false");
+}
+
+/* Of `list`, the fields in which it differs from `other`. */
+static slice_t encode_difference(apply_t *self, const list_t *list, const list_t *other)
+{
+    bool has_title = !slice_eq(list->title, other->title);
+    bool has_archived = list->is_archived != other->is_archived;
+    mp_put_map(&self->scratch, (size_t)has_title + has_archived);
+    if (has_title)
+        put_text(&self->scratch, "title", list->title);
+    if (has_archived)
+        put_bool(&self->scratch, "archived", list->is_archived);
+    return apply_keep(self);
+}
+
+/* The list is `after` from this command's event on. */
+static void change_list(apply_t *self, list_t *after)
+{
+    after->is_dirty = true;
+    after->rev = apply_next_rev(self->stream);
+    after->updated_at_us = self->now_us;
+    *self->list = *after;
+}
+
+static void patch_list(apply_t *self)
+{
+    if (!apply_enter_list(self, ROLE_OWNER) || !expect_list(self) || !apply_open_data(self))
+        return;
+    list_t before = *self->list;
+    list_t after = before;
+    read_title(self, &after.title);
+    read_archived(self, &after.is_archived);
+    if (!apply_close_data(self))
+        return;
+    slice_t set = encode_difference(self, &after, &before);
+    if (!slice_eq(set, apply_empty_map()))
+        change_list(self, &after);
+    emit(self, EVENT_LIST_UPDATED, set, encode_difference(self, &before, &after));
+}
+
+/* --- list.delete, list.restore --- */
+
+/* The next member of the list; `place` counts on from 0. NULL: there are no more. */
+static const member_t *next_member(apply_t *self, size_t *place)
+{
+    const member_t *member;
+    while ((member = state_member_at(self->state, (*place)++)) != NULL) {
+        if (member->role != ROLE_NONE && uuid_eq(&member->key.list, &self->list_id) &&
+            state_stream(self->state, &member->key.account) != NULL)
+            return member;
+    }
+    return NULL;
+}
+
+/* Whether all members can be told now. Else nothing may change yet. */
+static bool may_tell_members(apply_t *self)
+{
+    const member_t *member;
+    bool may_tell = true;
+    for (size_t i = 0; (member = next_member(self, &i)) != NULL;)
+        may_tell = apply_holds(self, &member->key.account) && may_tell;
+    return may_tell;
+}
+
+static slice_t encode_deleted_at(apply_t *self, int64_t at_us)
 {
     mp_put_map(&self->scratch, 1);
-    put_role(&self->scratch, role);
+    put_instant(&self->scratch, "deleted_at", at_us);
     return apply_keep(self);
 }
 
-static void store_membership(apply_t *self, const membership_t *change)
+/* A token for some lists is for what is in them. */
+static bool is_for_whole_lists(apply_t *self)
 {
-    put_member(self, &change->account, change->role, change->since_us);
-    self->list->n_owners += (change->role == ROLE_OWNER) - (change->before == ROLE_OWNER);
-    self->list->is_dirty = true;
+    return !apply_is_restricted(self) ||
+           apply_refuse(self, ERR_FORBIDDEN, "This token is only for what is in its lists.");
 }
 
-static void commit_membership(apply_t *self, const membership_t *change)
+static bool read_nothing(apply_t *self)
 {
-    bool is_new = change->before == ROLE_NONE;
-    bool is_same = change->before == change->role;
-    event_t event = {.type = is_new ? EVENT_MEMBER_ADDED : EVENT_MEMBER_CHANGED};
-    event.set = is_same ? apply_empty_map() : encode_membership(self, change);
-    event.was = is_same || is_new ? apply_empty_map() : encode_former_role(self, change->before);
-    if (!is_same)
-        store_membership(self, change);
-    apply_emit(self, self->stream, event);
-    if (is_new)
-        emit_joined(self, &change->account, change->role, slice_none());
-    apply_answer(self, self->stream, NULL, slice_none());
+    return apply_open_data(self) && apply_close_data(self);
 }
 
-static void put_membership(apply_t *self)
+static void delete_list(apply_t *self)
 {
-    membership_t change;
-    if (!apply_enter_list(self, ROLE_OWNER))
+    if (!apply_enter_list(self, ROLE_OWNER) || !is_for_whole_lists(self) || !expect_list(self) ||
+        !read_nothing(self) || !may_tell_members(self))
         return;
-    if (apply_is_restricted(self)) {
-        apply_refuse(self, ERR_FORBIDDEN, "This token is only for what is in its lists.");
-        return;
+    list_t after = *self->list;
+    after.deleted_at_us = self->now_us;
+    change_list(self, &after);
+    emit(self, EVENT_LIST_DELETED, encode_deleted_at(self, after.deleted_at_us),
+         encode_deleted_at(self, INSTANT_NONE));
+    const member_t *member;
+    for (size_t i = 0; (member = next_member(self, &i)) != NULL;)
+        apply_emit_left(self, &member->key.account, member->role);
+}
+
+/* A list that was deleted is there for its owners alone, and only to be restored. */
+static bool enter_deleted(apply_t *self)
+{
+    const list_t *list = state_list(self->state, &self->list_id);
+    if (list == NULL || list->deleted_at_us == INSTANT_NONE) {
+        return apply_enter_list(self, ROLE_OWNER) &&
+               apply_refuse(self, ERR_CONFLICT, "This list is not deleted.");
     }
-    if (apply_expect_none(self) && read_membership(self, &change) && leaves_an_owner(self, &change))
-        commit_membership(self, &change);
+    self->list = state_list(self->state, &self->list_id);
+    self->stream = state_stream(self->state, &self->list_id);
+    if (self->stream == NULL || !apply_is_owner(self))
+        return apply_refuse(self, ERR_NOT_FOUND, "There is no such list, or you do not own it.");
+    return apply_may_write(self);
+}
+
+static slice_t encode_restored(apply_t *self, const list_t *list)
+{
+    buf_t *out = &self->scratch;
+    mp_put_map(out, 5);
+    put_text(out, "title", list->title);
+    put_bool(out, "archived", list->is_archived);
+    put_instant(out, "created_at", list->created_at_us);
+    put_id(out, "created_by", &list->created_by);
+    put_instant(out, "deleted_at", INSTANT_NONE);
+    return apply_keep(self);
+}
+
+static void restore_list(apply_t *self)
+{
+    if (!enter_deleted(self) || !is_for_whole_lists(self) || !expect_list(self) ||
+        !read_nothing(self) || !may_tell_members(self))
+        return;
+    slice_t was = encode_deleted_at(self, self->list->deleted_at_us);
+    list_t after = *self->list;
+    after.deleted_at_us = INSTANT_NONE;
+    change_list(self, &after);
+    emit(self, EVENT_LIST_RESTORED, encode_restored(self, &after), was);
+    const member_t *member;
+    for (size_t i = 0; (member = next_member(self, &i)) != NULL;)
+        apply_emit_joined(self, &member->key.account, member->role, after.title);
 }
 
 const apply_row_t apply_list_rows[APPLY_LIST_ROWS] = {
     {OP_LIST_CREATE, create_list},
-    {OP_MEMBER_PUT, put_membership},
+    {OP_LIST_PATCH, patch_list},
+    {OP_LIST_DELETE, delete_list},
+    {OP_LIST_RESTORE, restore_list},
 };

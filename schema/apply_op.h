@@ -34,12 +34,14 @@ typedef struct {
 
 #define APPLY_TASK_ROWS 5
 #define APPLY_SERIES_ROWS 2
-#define APPLY_LIST_ROWS 2
+#define APPLY_LIST_ROWS 4
+#define APPLY_MEMBER_ROWS 2
 #define APPLY_ACCOUNT_ROWS 4
 
 extern const apply_row_t apply_task_rows[APPLY_TASK_ROWS];
 extern const apply_row_t apply_series_rows[APPLY_SERIES_ROWS];
 extern const apply_row_t apply_list_rows[APPLY_LIST_ROWS];
+extern const apply_row_t apply_member_rows[APPLY_MEMBER_ROWS];
 extern const apply_row_t apply_account_rows[APPLY_ACCOUNT_ROWS];
 
 /* --- refusing --- */
@@ -66,6 +68,13 @@ bool apply_enter_task(apply_t *self, bool is_there);
 
 /* Whether the token has the scope that writing needs; actors have it. Errors: FORBIDDEN. */
 bool apply_may_write(apply_t *self);
+
+/* Whether the author owns the command's list, or is one of the program's actors. */
+bool apply_is_owner(apply_t *self);
+
+/* Whether the batch has the lock of this stream's shard. If not it is noted as missing: the op must
+ * end without having changed anything, and will be run again. */
+bool apply_holds(apply_t *self, const uuid_t *stream);
 
 /* Whether the token is restricted to some lists. */
 static inline bool apply_is_restricted(const apply_t *self)
@@ -125,6 +134,15 @@ void apply_commit_task(apply_t *self, event_type_t type, task_t *after);
  * NULL for none, with its encoding. That event is the one by which a repeat is recognised, so this
  * comes behind the last event in that stream. */
 void apply_answer(apply_t *self, const stream_t *stream, const uuid_t *task, slice_t body);
+
+/* Gives the account that role in the command's list, ROLE_NONE to take it away; the list's numbers
+ * of owners and members follow. */
+void apply_put_member(apply_t *self, const uuid_t *account, role_t role);
+
+/* Tells the account, in its own stream, that it is in the command's list from now on, or no longer.
+ * A title is left out if it is absent. */
+void apply_emit_joined(apply_t *self, const uuid_t *account, role_t role, slice_t title);
+void apply_emit_left(apply_t *self, const uuid_t *account, role_t was);
 
 /* Lays the fields of the command's data over `task`, of which `before` is the stored form, NULL if
  * it is new. Computed fields follow, but for those that come with a change of status. Notes what is

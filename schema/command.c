@@ -288,6 +288,13 @@ static void read_data(data_map_t *map, command_t *out)
         refuse_password_hash(&value);
 }
 
+/* Whether the op is for a list that is there. */
+static bool is_about_list(op_t op)
+{
+    return op == OP_LIST_PATCH || op == OP_LIST_DELETE || op == OP_LIST_RESTORE ||
+           op == OP_MEMBER_PUT || op == OP_MEMBER_REMOVE;
+}
+
 /* Which of `list` and `task` an op cannot do without, and which `task` means nothing to. */
 static void check_targets(data_map_t *map, const command_t *command)
 {
@@ -300,7 +307,7 @@ static void check_targets(data_map_t *map, const command_t *command)
     data_value_t task;
     data_get(map, "list", &list);
     data_get(map, "task", &task);
-    if (!has_list && (is_create || command->op == OP_MEMBER_PUT))
+    if (!has_list && (is_create || is_about_list(command->op)))
         data_refuse(&list, "this is needed");
     if (!has_task && is_task && !is_create)
         data_refuse(&task, "this is needed");
@@ -377,7 +384,11 @@ uuid_t command_list(const command_t *command)
     case OP_TASK_DELETE:
     case OP_TASK_SUCCEED:
     case OP_TASK_REMIND:
+    case OP_LIST_PATCH:
+    case OP_LIST_DELETE:
+    case OP_LIST_RESTORE:
     case OP_MEMBER_PUT:
+    case OP_MEMBER_REMOVE:
     case OP_COUNT:
         return UUID_NIL;
     }
@@ -475,11 +486,22 @@ void command_refs(const command_t *command, command_refs_t *out)
         add_author(out, command, &list);
         add_id(out->streams, &out->n_streams, &command->author);
         break;
+    case OP_LIST_PATCH:
+        add_author(out, command, &list);
+        break;
+    case OP_LIST_DELETE:
+    case OP_LIST_RESTORE:
+        add_author(out, command, &list);
+        out->members_of = list;
+        break;
     case OP_MEMBER_PUT:
+    case OP_MEMBER_REMOVE:
         add_author(out, command, &list);
         other = id_in_data(command, "account");
         add_other_account(out, &other);
         add_member(out, &list, &other);
+        if (command->op == OP_MEMBER_REMOVE)
+            out->concerns = (member_key_t){list, other};
         break;
     case OP_ACCOUNT_CREATE:
         out->any_account = is_true_in_data(command, "first");

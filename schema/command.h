@@ -23,7 +23,11 @@
     X(TASK_SUCCEED, "task.succeed", ACTOR)                                                         \
     X(TASK_REMIND, "task.remind", ACTOR)                                                           \
     X(LIST_CREATE, "list.create", CLIENT)                                                          \
+    X(LIST_PATCH, "list.patch", CLIENT)                                                            \
+    X(LIST_DELETE, "list.delete", CLIENT)                                                          \
+    X(LIST_RESTORE, "list.restore", CLIENT)                                                        \
     X(MEMBER_PUT, "member.put", CLIENT)                                                            \
+    X(MEMBER_REMOVE, "member.remove", CLIENT)                                                      \
     X(ACCOUNT_CREATE, "account.create", GATEWAY)                                                   \
     X(ACCOUNT_PATCH, "account.patch", CLIENT)                                                      \
     X(TOKEN_CREATE, "token.create", GATEWAY)                                                       \
@@ -122,6 +126,10 @@ typedef struct {
                          are locked */
     uuid_t series_of; /* nil: none; else the task, among `tasks`, whose (series, occurrence + 1) is
                          looked for, and the membership of whose assignee */
+    uuid_t members_of; /* nil: none; else the list of which all members are loaded, and the streams
+                          of their accounts */
+    member_key_t concerns; /* nil: none; else the tasks of this list that name this account, as
+                              assignee or in a reminder */
 } command_refs_t;
 
 /* What applying this command will look at. `command->list` is known by now. Ids in `data` that

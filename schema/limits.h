@@ -19,6 +19,10 @@
 #define LIMIT_PASSWORD_MIN_CHARS 8
 #define LIMIT_PASSWORD_BYTES 1024
 #define LIMIT_TOKEN_LISTS 100
+#define LIMIT_MEMBERS 1000
+/* Of a removed member's tasks so many lose him with him, open ones first. */
+#define LIMIT_RELEASED_TASKS 5000
+#define LIMIT_RELEASED_BYTES (16 * 1024 * 1024)
 #define LIMIT_PAGE 500
 #define LIMIT_PAGE_DEFAULT 50
 

@@ -34,6 +34,7 @@ typedef struct {
 struct state {
     arena_t *arena;
     char epoch[EPOCH_CHARS];
+    shard_set_t held;
     table_t streams;
     table_t lists;
     table_t members;
@@ -150,8 +151,19 @@ state_t *state_new(arena_t *arena, const char *epoch)
 {
     state_t *self = arena_alloc(arena, sizeof *self);
     self->arena = arena;
+    self->held = SHARDS_ALL;
     memcpy(self->epoch, epoch, EPOCH_CHARS);
     return self;
+}
+
+void state_hold(state_t *self, shard_set_t shards)
+{
+    self->held = shards;
+}
+
+shard_set_t state_held(const state_t *self)
+{
+    return self->held;
 }
 
 arena_t *state_arena(state_t *self)

@@ -33,6 +33,7 @@ typedef struct {
     slice_t title;
     bool is_archived;
     int64_t n_owners; /* members with that role; one stays */
+    int64_t n_members;
     int64_t created_at_us;
     uuid_t created_by;
     int64_t updated_at_us;
@@ -107,6 +108,10 @@ typedef struct state state_t;
 
 /* An empty state in this arena; it goes with the arena. `epoch` has EPOCH_CHARS characters. */
 state_t *state_new(arena_t *arena, const char *epoch);
+
+/* The shards whose locks the batch has; all of them unless something else is said. */
+void state_hold(state_t *self, shard_set_t shards);
+shard_set_t state_held(const state_t *self);
 
 arena_t *state_arena(state_t *self);
 const char *state_epoch(const state_t *self);

@@ -84,8 +84,13 @@ static inline void core_add_account(core_t *self, uuid_t *id, unsigned number, c
 static inline void core_add_member(core_t *self, const uuid_t *list, const uuid_t *account,
                                    role_t role)
 {
+    const member_t *before = state_member(self->state, list, account);
+    role_t former = before == NULL ? ROLE_NONE : before->role;
     member_t member = {.key = {*list, *account}, .role = role, .since_us = CORE_NOW_US};
     state_put_member(self->state, &member);
+    list_t *there = state_list(self->state, list);
+    there->n_owners += (role == ROLE_OWNER) - (former == ROLE_OWNER);
+    there->n_members += (role != ROLE_NONE) - (former != ROLE_NONE);
 }
 
 static inline void core_add_list(core_t *self, uuid_t *id, unsigned number, const uuid_t *owner)
@@ -96,7 +101,6 @@ static inline void core_add_list(core_t *self, uuid_t *id, unsigned number, cons
         .id = *id,
         .rev = 1,
         .title = slice_str("Home"),
-        .n_owners = 1,
         .created_at_us = CORE_NOW_US - US_PER_DAY,
         .created_by = *owner,
         .updated_at_us = CORE_NOW_US - US_PER_DAY,

@@ -36,10 +36,10 @@ static inline void dump_rows(state_t *state, buf_t *out)
     const list_t *list;
     for (size_t i = 0; (list = state_list_at(state, i)) != NULL; i++) {
         put_bytes(out, slice_of(list->id.bytes, UUID_BYTES));
-        buf_format(out, "list %d%d%d %lld %lld %lld %lld %lld", list->is_new, list->is_dirty,
+        buf_format(out, "list %d%d%d %lld %lld %lld %lld %lld %lld", list->is_new, list->is_dirty,
                    list->is_archived, (long long)list->rev, (long long)list->n_owners,
-                   (long long)list->created_at_us, (long long)list->updated_at_us,
-                   (long long)list->deleted_at_us);
+                   (long long)list->n_members, (long long)list->created_at_us,
+                   (long long)list->updated_at_us, (long long)list->deleted_at_us);
         put_bytes(out, list->title);
     }
     const member_t *member;
@@ -271,6 +271,7 @@ static inline const char *check_list(state_t *state, const list_t *list)
     const stream_t *stream = state_stream(state, &list->id);
     int64_t n_open = 0;
     int64_t n_owners = 0;
+    int64_t n_members = 0;
     const state_task_t *task;
     const member_t *member;
     for (size_t i = 0; (task = state_task_at(state, i)) != NULL; i++) {
@@ -280,12 +281,16 @@ static inline const char *check_list(state_t *state, const list_t *list)
         if (slice_cmp(task->task.position, stream->tail) > 0)
             return "a task lies behind the tail";
     }
-    for (size_t i = 0; (member = state_member_at(state, i)) != NULL; i++)
+    for (size_t i = 0; (member = state_member_at(state, i)) != NULL; i++) {
         n_owners += uuid_eq(&member->key.list, &list->id) && member->role == ROLE_OWNER;
+        n_members += uuid_eq(&member->key.list, &list->id) && member->role != ROLE_NONE;
+    }
     if (stream->n_open != n_open)
         return "n_open is not the number of live tasks";
     if (list->n_owners != n_owners || n_owners == 0)
         return "n_owners is not the number of owners";
+    if (list->n_members != n_members)
+        return "n_members is not the number of members";
     return NULL;
 }
 
@@ -397,6 +402,8 @@ static inline const char *check_outcome(const snapshot_t *before, state_t *state
         return check_refusal(before, state, command, out);
     if (out->is_replay)
         return is_unchanged(before, state) ? NULL : "a repeat changed the state";
+    if (out->missing != 0)
+        return is_unchanged(before, state) ? NULL : "who lacks locks changed the state";
     return check_success(before, state, command, out, now_us);
 }
 

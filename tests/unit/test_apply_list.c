@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* list.create and member.put: two streams at once, roles, and that a list keeps an owner. */
+/* Lists made, changed, deleted and restored, and who is told. */
 #include "core_test.h"
 
 /* --- list.create --- */
@@ -98,134 +98,215 @@ static void a_list_needs_a_title_of_one_line(void **state)
     assert_int_equal(core_do(core, &core->anna, "list.create", NULL, "{'title':'x'}"), ERR_INVALID);
 }
 
-/* --- member.put --- */
+/* --- list.patch --- */
 
-static err_t put_member_as(core_t *core, const uuid_t *author, const uuid_t *account,
-                           const char *role)
+static err_t patch_list(core_t *core, const char *json)
 {
-    char json[128];
-    snprintf(json, sizeof json, "{'account':'%s','role':'%s'}", core_text(core, account), role);
-    return core_do(core, author, "member.put", NULL, json);
+    return core_do(core, &core->anna, "list.patch", NULL, json);
 }
 
-static err_t put(core_t *core, const uuid_t *account, const char *role)
-{
-    return put_member_as(core, &core->anna, account, role);
-}
-
-static void a_new_member_is_told_in_both_streams(void **state)
-{
-    core_t *core = *state;
-    char stan[64];
-    char list[64];
-    snprintf(stan, sizeof stan, "'%s'", core_text(core, &core->stan));
-    snprintf(list, sizeof list, "'%s'", core_text(core, &core->list));
-    assert_int_equal(put(core, &core->stan, "editor"), ERR_OK);
-    const event_t *added = core_event(core, 1);
-    const event_t *joined = core_event(core, 0);
-    assert_int_equal(added->type, EVENT_MEMBER_ADDED);
-    assert_true(core_has(core, added->set, "account", stan));
-    assert_true(core_has(core, added->set, "role", "'editor'"));
-    assert_int_equal(joined->type, EVENT_LIST_JOINED);
-    assert_true(uuid_eq(&joined->stream, &core->stan));
-    assert_true(core_has(core, joined->set, "list", list));
-    assert_true(core_has(core, joined->set, "role", "'editor'"));
-    assert_true(state_member(core->state, &core->list, &core->stan)->is_dirty);
-    assert_int_equal(core_do(core, &core->stan, "task.create", &T1, "{'title':'x'}"), ERR_OK);
-}
-
-static void a_former_member_joins_anew(void **state)
-{
-    core_t *core = *state;
-    core_add_member(core, &core->list, &core->ben, ROLE_NONE);
-    core->now_us += US_PER_S;
-    assert_int_equal(put(core, &core->ben, "viewer"), ERR_OK);
-    assert_int_equal(core_event(core, 1)->type, EVENT_MEMBER_ADDED);
-    assert_int_equal(state_member(core->state, &core->list, &core->ben)->since_us, core->now_us);
-}
-
-static void a_changed_role_is_an_event_of_the_list_alone(void **state)
+static void a_renamed_list_says_what_changed(void **state)
 {
     core_t *core = *state;
     core->now_us += US_PER_S;
-    assert_int_equal(put(core, &core->ben, "viewer"), ERR_OK);
+    assert_int_equal(patch_list(core, "{'title':'Garden','archived':false}"), ERR_OK);
+    const event_t *updated = core_event(core, 0);
     assert_int_equal(state_n_events(core->state), 1);
-    assert_int_equal(core_event(core, 0)->type, EVENT_MEMBER_CHANGED);
-    assert_int_equal(count_pairs(core_event(core, 0)->set), 2);
-    assert_int_equal(count_pairs(core_event(core, 0)->was), 1);
-    assert_true(core_has(core, core_event(core, 0)->was, "role", "'editor'"));
-    assert_int_equal(state_member(core->state, &core->list, &core->ben)->since_us, CORE_NOW_US);
-    assert_int_equal(core_do(core, &core->ben, "task.create", &T1, "{'title':'x'}"), ERR_FORBIDDEN);
+    assert_int_equal(updated->type, EVENT_LIST_UPDATED);
+    assert_int_equal(count_pairs(updated->set), 1);
+    assert_true(core_has(core, updated->set, "title", "'Garden'"));
+    assert_true(core_has(core, updated->was, "title", "'Home'"));
+    assert_int_equal(count_pairs(updated->was), 1);
+    const list_t *list = state_list(core->state, &core->list);
+    ASSERT_TEXT(list->title, "Garden");
+    assert_int_equal(list->rev, 2);
+    assert_int_equal(list->updated_at_us, core->now_us);
+    assert_true(list->is_dirty);
 }
 
-static void the_same_role_again_is_an_empty_event(void **state)
+static void a_patch_of_a_list_that_changes_nothing_leaves_its_rev(void **state)
 {
     core_t *core = *state;
-    assert_int_equal(put(core, &core->ben, "editor"), ERR_OK);
-    assert_int_equal(core_event(core, 0)->type, EVENT_MEMBER_CHANGED);
+    core->now_us += US_PER_S;
+    assert_int_equal(patch_list(core, "{'title':'Home'}"), ERR_OK);
     assert_int_equal(count_pairs(core_event(core, 0)->set), 0);
-    assert_int_equal(count_pairs(core_event(core, 0)->was), 0);
-    assert_false(state_member(core->state, &core->list, &core->ben)->is_dirty);
-    assert_int_equal(put(core, &core->anna, "owner"), ERR_OK);
+    assert_int_equal(core->out.rev, 2);
+    assert_int_equal(state_list(core->state, &core->list)->rev, 1);
+    assert_int_equal(state_list(core->state, &core->list)->updated_at_us, CORE_NOW_US - US_PER_DAY);
+    assert_int_equal(patch_list(core, NULL), ERR_OK);
 }
 
-static void a_list_keeps_an_owner(void **state)
+static void an_archived_list_takes_no_tasks_until_it_is_not(void **state)
 {
     core_t *core = *state;
-    assert_int_equal(put(core, &core->anna, "editor"), ERR_CONFLICT);
-    assert_int_equal(put(core, &core->ben, "owner"), ERR_OK);
-    assert_int_equal(state_list(core->state, &core->list)->n_owners, 2);
-    assert_true(state_list(core->state, &core->list)->is_dirty);
-    assert_int_equal(put(core, &core->anna, "viewer"), ERR_OK);
-    assert_int_equal(state_list(core->state, &core->list)->n_owners, 1);
-    assert_int_equal(put_member_as(core, &core->ben, &core->ben, "viewer"), ERR_CONFLICT);
-    assert_int_equal(put(core, &core->vera, "owner"), ERR_FORBIDDEN);
-    assert_int_equal(put_member_as(core, &core->ben, &core->anna, "owner"), ERR_OK);
+    assert_int_equal(patch_list(core, "{'archived':true}"), ERR_OK);
+    assert_true(core_has(core, core_event(core, 0)->was, "archived", "false"));
+    assert_int_equal(core_do(core, &core->anna, "task.create", &T1, "{'title':'x'}"), ERR_CONFLICT);
+    assert_int_equal(patch_list(core, "{'archived':false}"), ERR_OK);
+    make(core, "{'title':'x'}");
 }
 
-static void only_owners_put_members(void **state)
+static void a_list_is_expected_by_its_own_rev(void **state)
 {
     core_t *core = *state;
-    assert_int_equal(core_do(core, &core->stan, "member.put", NULL, "{}"), ERR_NOT_FOUND);
-    assert_int_equal(core_do(core, &core->ben, "member.put", NULL, "{}"), ERR_FORBIDDEN);
-    assert_int_equal(core_do(core, &core->vera, "member.put", NULL, "{}"), ERR_FORBIDDEN);
-    assert_int_equal(core_do(core, &author_recurrence, "member.put", NULL, "{}"), ERR_FORBIDDEN);
+    make(core, "{'title':'x'}");
+    core->expect = 1;
+    assert_int_equal(patch_list(core, "{'title':'Garden'}"), ERR_OK);
+    core->expect = 1;
+    assert_int_equal(patch_list(core, "{'title':'Cellar'}"), ERR_PRECONDITION_FAILED);
+    slice_t current = core->out.problem.current;
+    assert_int_equal(count_pairs(current), 10);
+    assert_true(core_has(core, current, "title", "'Garden'"));
+    assert_true(core_has(core, current, "rev", "3"));
+    assert_true(core_has(core, current, "head", "3"));
+    assert_true(core_has(core, current, "role", "'owner'"));
+    assert_true(core_has(core, current, "open", "1"));
+    core->expect = 1;
+    core->scopes = SCOPE_WRITE;
+    assert_int_equal(patch_list(core, "{}"), ERR_PRECONDITION_FAILED);
+    assert_null(core->out.problem.current.data);
+    static const char *const ops[] = {"list.delete", "list.restore"};
+    for (size_t i = 0; i < 2; i++) {
+        core->expect = 2;
+        assert_int_equal(core_do(core, &core->anna, ops[i], NULL, NULL), ERR_PRECONDITION_FAILED);
+        core->expect = i == 0 ? 3 : 4;
+        assert_int_equal(core_do(core, &core->anna, ops[i], NULL, NULL), ERR_OK);
+    }
+}
+
+static void a_wrong_patch_of_a_list_names_the_place(void **state)
+{
+    core_t *core = *state;
+    static const char *const wrong[][2] = {
+        {"{'title':''}", "/title"},
+        {"{'title':null}", "/title"},
+        {"{'title':'a\\nb'}", "/title"},
+        {"{'archived':null}", "/archived"},
+        {"{'archived':'yes'}", "/archived"},
+        {"{'colour':'red'}", "/colour"},
+        {"{'rev':1}", "/rev"},
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        assert_int_equal(patch_list(core, wrong[i][0]), ERR_INVALID);
+        assert_string_equal(core_pointer(core), wrong[i][1]);
+    }
+}
+
+/* --- list.delete, list.restore --- */
+
+static void a_deleted_list_is_gone_for_all_members(void **state)
+{
+    core_t *core = *state;
+    char list[64];
+    make(core, "{'title':'x'}");
+    snprintf(list, sizeof list, "'%s'", core_text(core, &core->list));
+    assert_int_equal(core_do(core, &core->anna, "list.delete", NULL, NULL), ERR_OK);
+    assert_true(uuid_eq(&core->out.stream, &core->list));
+    assert_int_equal(core->out.rev, 3);
+    const event_t *deleted = core_event(core, 3);
+    assert_int_equal(deleted->type, EVENT_LIST_DELETED);
+    assert_true(core_has(core, deleted->set, "deleted_at", "'2026-11-23T08:00:00Z'"));
+    assert_true(core_has(core, deleted->was, "deleted_at", "null"));
+    const uuid_t accounts[] = {core->vera, core->ben, core->anna};
+    const char *const roles[] = {"'viewer'", "'editor'", "'owner'"};
+    for (size_t i = 0; i < 3; i++) {
+        const event_t *left = core_event(core, i);
+        assert_int_equal(left->type, EVENT_LIST_LEFT);
+        assert_true(uuid_eq(&left->stream, &accounts[i]));
+        assert_true(core_has(core, left->set, "list", list));
+        assert_true(core_has(core, left->was, "role", roles[i]));
+        assert_int_equal(core_do(core, &accounts[i], "task.patch", &T1, "{}"), ERR_NOT_FOUND);
+        assert_int_equal(core_do(core, &accounts[i], "list.delete", NULL, NULL), ERR_NOT_FOUND);
+        assert_int_equal(core_do(core, &accounts[i], "list.patch", NULL, NULL), ERR_NOT_FOUND);
+    }
+}
+
+static void a_restored_list_is_as_it_was(void **state)
+{
+    core_t *core = *state;
+    make(core, "{'title':'x'}");
+    assert_int_equal(core_do(core, &core->anna, "list.delete", NULL, NULL), ERR_OK);
+    core->now_us += US_PER_S;
+    assert_int_equal(core_do(core, &core->anna, "list.restore", NULL, NULL), ERR_OK);
+    const event_t *restored = core_event(core, 3);
+    assert_int_equal(restored->type, EVENT_LIST_RESTORED);
+    assert_true(core_has(core, restored->set, "title", "'Home'"));
+    assert_true(core_has(core, restored->set, "archived", "false"));
+    assert_true(core_has(core, restored->set, "deleted_at", "null"));
+    assert_true(core_has(core, restored->was, "deleted_at", "'2026-11-23T08:00:00Z'"));
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(core_event(core, i)->type, EVENT_LIST_JOINED);
+    assert_true(uuid_eq(&core_event(core, 1)->stream, &core->ben));
+    assert_true(core_has(core, core_event(core, 1)->set, "role", "'editor'"));
+    assert_true(core_has(core, core_event(core, 1)->set, "title", "'Home'"));
+    assert_int_equal(core_do(core, &core->ben, "task.patch", &T1, "{'title':'y'}"), ERR_OK);
+    assert_int_equal(core_do(core, &core->vera, "task.patch", &T1, "{}"), ERR_FORBIDDEN);
+}
+
+static void only_owners_change_lists(void **state)
+{
+    core_t *core = *state;
+    static const char *const ops[] = {"list.patch", "list.delete", "list.restore"};
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(core_do(core, &core->stan, ops[i], NULL, NULL), ERR_NOT_FOUND);
+        assert_int_equal(core_do(core, &core->ben, ops[i], NULL, NULL), ERR_FORBIDDEN);
+        assert_int_equal(core_do(core, &core->vera, ops[i], NULL, NULL), ERR_FORBIDDEN);
+        assert_int_equal(core_do(core, &author_reminder, ops[i], NULL, NULL), ERR_FORBIDDEN);
+        core->scopes = SCOPE_READ;
+        assert_int_equal(core_do(core, &core->anna, ops[i], NULL, NULL), ERR_FORBIDDEN);
+        core->in = core->anna;
+        assert_int_equal(core_do(core, &core->anna, ops[i], NULL, NULL), ERR_NOT_FOUND);
+    }
+    assert_int_equal(core_do(core, &core->anna, "list.restore", NULL, NULL), ERR_CONFLICT);
+    assert_int_equal(core_do(core, &core->anna, "list.delete", NULL, "{'why':1}"), ERR_INVALID);
+}
+
+static void only_owners_find_a_deleted_list(void **state)
+{
+    core_t *core = *state;
+    state_list(core->state, &core->list)->deleted_at_us = CORE_NOW_US;
+    assert_int_equal(core_do(core, &core->ben, "list.restore", NULL, NULL), ERR_NOT_FOUND);
+    assert_int_equal(core_do(core, &core->stan, "list.restore", NULL, NULL), ERR_NOT_FOUND);
     core->scopes = SCOPE_READ;
-    assert_int_equal(core_do(core, &core->anna, "member.put", NULL, "{}"), ERR_FORBIDDEN);
-    core->lists = &core->list;
-    core->n_lists = 1;
-    assert_int_equal(core_do(core, &core->anna, "member.put", NULL, "{}"), ERR_FORBIDDEN);
+    assert_int_equal(core_do(core, &core->anna, "list.restore", NULL, NULL), ERR_FORBIDDEN);
     core->lists = &core->other;
     core->n_lists = 1;
-    assert_int_equal(core_do(core, &core->anna, "member.put", NULL, "{}"), ERR_NOT_FOUND);
-    core->in = core->anna;
-    assert_int_equal(core_do(core, &core->anna, "member.put", NULL, "{}"), ERR_NOT_FOUND);
-    state_list(core->state, &core->list)->deleted_at_us = CORE_NOW_US;
-    assert_int_equal(core_do(core, &core->anna, "member.put", NULL, "{}"), ERR_NOT_FOUND);
+    assert_int_equal(core_do(core, &core->anna, "list.restore", NULL, NULL), ERR_NOT_FOUND);
+    assert_int_equal(core_do(core, &core->anna, "list.restore", NULL, "{'why':1}"), ERR_INVALID);
+    assert_int_equal(core_do(core, &core->anna, "list.restore", NULL, NULL), ERR_OK);
 }
 
-static void an_archived_list_may_still_get_members(void **state)
+static void a_token_for_some_lists_renames_them_but_takes_none_away(void **state)
 {
     core_t *core = *state;
-    state_list(core->state, &core->list)->is_archived = true;
-    assert_int_equal(put(core, &core->stan, "viewer"), ERR_OK);
+    static const char *const ops[] = {"list.delete", "list.patch", "list.restore"};
+    static const err_t ends[] = {ERR_FORBIDDEN, ERR_OK, ERR_FORBIDDEN};
+    for (size_t i = 0; i < 3; i++) {
+        if (i == 2)
+            state_list(core->state, &core->list)->deleted_at_us = CORE_NOW_US;
+        core->lists = &core->list;
+        core->n_lists = 1;
+        assert_int_equal(core_do(core, &core->anna, ops[i], NULL, NULL), ends[i]);
+    }
 }
 
-static void a_member_is_an_account_with_a_role(void **state)
+/* Whoever is to be told must be locked; who may not ask learns nothing of it. */
+static void a_list_is_not_deleted_without_the_locks_of_its_members(void **state)
 {
     core_t *core = *state;
-    uuid_t nobody = core_id(998);
-    assert_int_equal(put(core, &nobody, "viewer"), ERR_INVALID);
-    assert_string_equal(core_pointer(core), "/account");
-    assert_int_equal(put(core, &core->other, "viewer"), ERR_INVALID);
-    assert_string_equal(core_pointer(core), "/account");
-    assert_int_equal(put(core, &core->ben, "none"), ERR_INVALID);
-    assert_string_equal(core_pointer(core), "/role");
-    assert_int_equal(put(core, &core->ben, "king"), ERR_INVALID);
-    assert_int_equal(core_do(core, &core->anna, "member.put", NULL, NULL), ERR_INVALID);
-    assert_int_equal(core->out.problem.n_fields, 2);
-    core->expect = 1;
-    assert_int_equal(put(core, &core->ben, "viewer"), ERR_INVALID);
+    shard_set_t mine = shard_bit(&core->list) | shard_bit(&core->anna);
+    shard_set_t others = (shard_bit(&core->ben) | shard_bit(&core->vera)) & ~mine;
+    assert_true(others != 0);
+    state_hold(core->state, mine);
+    assert_int_equal(core_do(core, &core->ben, "list.delete", NULL, NULL), ERR_FORBIDDEN);
+    assert_true(core->out.missing == 0);
+    assert_int_equal(core_do(core, &core->anna, "list.delete", NULL, NULL), ERR_OK);
+    assert_true(core->out.missing == others);
+    assert_int_equal(state_n_events(core->state), 0);
+    state_hold(core->state, mine | others);
+    assert_int_equal(core_apply(core), ERR_OK);
+    assert_false(core->out.is_replay);
+    assert_int_equal(state_n_events(core->state), 4);
 }
 
 int main(void)
@@ -236,14 +317,17 @@ int main(void)
         TEST(an_id_of_any_stream_is_taken),
         TEST(who_may_not_create_a_list_is_told),
         TEST(a_list_needs_a_title_of_one_line),
-        TEST(a_new_member_is_told_in_both_streams),
-        TEST(a_former_member_joins_anew),
-        TEST(a_changed_role_is_an_event_of_the_list_alone),
-        TEST(the_same_role_again_is_an_empty_event),
-        TEST(a_list_keeps_an_owner),
-        TEST(only_owners_put_members),
-        TEST(an_archived_list_may_still_get_members),
-        TEST(a_member_is_an_account_with_a_role),
+        TEST(a_renamed_list_says_what_changed),
+        TEST(a_patch_of_a_list_that_changes_nothing_leaves_its_rev),
+        TEST(an_archived_list_takes_no_tasks_until_it_is_not),
+        TEST(a_list_is_expected_by_its_own_rev),
+        TEST(a_wrong_patch_of_a_list_names_the_place),
+        TEST(a_deleted_list_is_gone_for_all_members),
+        TEST(a_restored_list_is_as_it_was),
+        TEST(only_owners_change_lists),
+        TEST(only_owners_find_a_deleted_list),
+        TEST(a_token_for_some_lists_renames_them_but_takes_none_away),
+        TEST(a_list_is_not_deleted_without_the_locks_of_its_members),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

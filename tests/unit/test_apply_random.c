@@ -132,7 +132,7 @@ static const char *pick_fields(run_t *run, const char *given)
 static void count(run_t *run, err_t err)
 {
     op_t op = run->core.command.op;
-    if (err == ERR_OK)
+    if (err == ERR_OK && run->core.out.missing == 0)
         run->n_accepted[op]++;
     else
         run->n_refused[op]++;
@@ -246,6 +246,36 @@ static void change_list(run_t *run)
     count(run, core_do(core, pick_author(run), "member.put", NULL, json));
 }
 
+static void change_a_list_itself(run_t *run)
+{
+    static const char *const ops[] = {"list.patch", "list.patch", "list.delete", "list.restore",
+                                      "list.restore"};
+    static const char *const patches[] = {
+        "{'title':'Garden'}", "{'archived':true}", "{'archived':false,'title':'Home'}", "{}",
+        "{'title':null}",     "{'colour':'red'}"};
+    core_t *core = &run->core;
+    const char *op = PICK(run, ops);
+    vary(run, NULL);
+    core->n_lists = 0;
+    if (pick(run, 8) == 0)
+        state_hold(core->state, shard_bit(&core->list));
+    bool is_gone = state_list(core->state, &core->list)->deleted_at_us != INSTANT_NONE;
+    if (is_gone && pick(run, 4) != 0)
+        op = "list.restore";
+    count(run, core_do(core, pick_author(run), op, NULL,
+                       slice_is(slice_str(op), "list.patch") ? PICK(run, patches) : NULL));
+    state_hold(core->state, SHARDS_ALL);
+}
+
+static void remove_member(run_t *run)
+{
+    core_t *core = &run->core;
+    char json[128];
+    snprintf(json, sizeof json, "{'account':'%s'}", core_text(core, pick_author(run)));
+    vary(run, NULL);
+    count(run, core_do(core, pick_author(run), "member.remove", NULL, json));
+}
+
 static void change_account(run_t *run)
 {
     core_t *core = &run->core;
@@ -274,16 +304,16 @@ static void change_world(run_t *run)
     core_t *core = &run->core;
     list_t *list = state_list(core->state, &core->list);
     list->is_archived = !list->is_archived && pick(run, 8) == 0;
+    list->deleted_at_us = INSTANT_NONE;
     core_add_member(core, &core->list, &core->anna, ROLE_OWNER);
     core_add_member(core, &core->list, &core->ben, ROLE_EDITOR);
     core_add_member(core, &core->list, &core->vera, ROLE_VIEWER);
     core_add_member(core, &core->list, &core->stan, ROLE_NONE);
-    list->n_owners = 1;
 }
 
 static void step(run_t *run)
 {
-    size_t what = pick(run, 20);
+    size_t what = pick(run, 23);
     if (what < 5)
         create_task(run);
     else if (what < 12)
@@ -296,6 +326,10 @@ static void step(run_t *run)
         change_list(run);
     else if (what < 19)
         change_account(run);
+    else if (what < 21)
+        change_a_list_itself(run);
+    else if (what < 22)
+        remove_member(run);
     else
         change_world(run);
 }

@@ -254,6 +254,10 @@ static void a_wrong_command_is_refused_with_its_place(void **state)
         {"{'id':'" ID "','op':'task.create'}", "/list"},
         {"{'id':'" ID "','op':'task.create','list':'x'}", "/list"},
         {"{'id':'" ID "','op':'member.put'}", "/list"},
+        {"{'id':'" ID "','op':'member.remove'}", "/list"},
+        {"{'id':'" ID "','op':'list.patch'}", "/list"},
+        {"{'id':'" ID "','op':'list.delete'}", "/list"},
+        {"{'id':'" ID "','op':'list.restore'}", "/list"},
         {"{'id':'" ID "','op':'task.patch'}", "/task"},
         {"{'id':'" ID "','op':'task.complete','list':'" LIST "'}", "/task"},
         {"{'id':'" ID "','op':'task.reopen','task':1}", "/task"},
@@ -440,6 +444,26 @@ static void ops_on_two_streams_lock_both(void **state)
     assert_int_equal(refs.n_streams, 1);
 }
 
+static void what_concerns_a_whole_list_loads_more_of_it(void **state)
+{
+    core_t *core = *state;
+    uuid_t account = id_of(ID);
+    static const char *const ops[] = {"list.delete", "list.restore", "list.patch"};
+    for (size_t i = 0; i < 3; i++) {
+        command_refs_t refs = refs_of(core, &core->anna, ops[i], NULL, "{}");
+        assert_int_equal(refs.n_streams, 1);
+        assert_true(has_member(&refs, &core->list, &core->anna));
+        assert_int_equal(uuid_eq(&refs.members_of, &core->list), i < 2);
+        assert_true(uuid_is_nil(&refs.concerns.list));
+    }
+    command_refs_t refs = refs_of(core, &core->anna, "member.remove", NULL, "{'account':'" ID "'}");
+    assert_int_equal(refs.n_streams, 2);
+    assert_true(has_member(&refs, &core->list, &account));
+    assert_true(uuid_eq(&refs.concerns.list, &core->list));
+    assert_true(uuid_eq(&refs.concerns.account, &account));
+    assert_true(uuid_is_nil(&refs.members_of));
+}
+
 static void ops_on_an_account_need_it_and_the_token(void **state)
 {
     core_t *core = *state;
@@ -500,6 +524,7 @@ int main(void)
         TEST(an_assignee_must_be_known),
         TEST(actors_need_no_membership),
         TEST(ops_on_two_streams_lock_both),
+        TEST(what_concerns_a_whole_list_loads_more_of_it),
         TEST(ops_on_an_account_need_it_and_the_token),
         TEST(a_first_account_locks_everything),
     };
