@@ -9,7 +9,7 @@ import { granted, refused } from '../lib/expect.mjs';
 
 const who = ['nobody', 'stranger', 'viewer', 'editor', 'owner'];
 const title = { title: 'x' };
-const row = (method, path, statuses, body) => ({ method, path, statuses, body });
+const row = (method, path, statuses, body, fresh) => ({ method, path, statuses, body, fresh });
 
 const ALL = (status) => [status, status, status, status, status];
 const MINE = (status) => [401, status, status, status, status]; // whoever is logged in, for themselves
@@ -30,8 +30,13 @@ const table = [
   row('GET', '/v1/lists', MINE(200)),
   row('POST', '/v1/lists', MINE(201), title),
   row('GET', '/v1/lists/{list}', READ),
+  row('PATCH', '/v1/lists/{list}', OWN(200), title),
+  row('DELETE', '/v1/lists/{list}', OWN(204), undefined, 'list'),
+  row('POST', '/v1/lists/{list}/restore', [401, 404, 404, 404, 200], undefined, 'deleted list'),
   row('GET', '/v1/lists/{list}/members', READ),
   row('POST', '/v1/lists/{list}/members', OWN(201), { email: '{email}', role: 'viewer' }),
+  row('PATCH', '/v1/lists/{list}/members/{account}', OWN(200), { role: 'viewer' }),
+  row('DELETE', '/v1/lists/{list}/members/{account}', [401, 404, 204, 403, 204], undefined, 'list'),
   row('GET', '/v1/lists/{list}/tasks', READ),
   row('POST', '/v1/lists/{list}/tasks', EDIT(201), title),
   row('GET', '/v1/lists/{list}/events', READ),
@@ -52,11 +57,6 @@ const table = [
 // Part of the interface, but not there yet; or no part of it.
 const others = [
   row('DELETE', '/v1/me', MINE(501)),
-  row('PATCH', '/v1/lists/{list}', MINE(501), title),
-  row('DELETE', '/v1/lists/{list}', MINE(501)),
-  row('POST', '/v1/lists/{list}/restore', MINE(501)),
-  row('PATCH', '/v1/lists/{list}/members/{account}', MINE(501), { role: 'owner' }),
-  row('DELETE', '/v1/lists/{list}/members/{account}', MINE(501)),
   row('POST', '/v1/tasks/{task}/move', MINE(501), { list: '{list}' }),
   row('POST', '/v1/tasks/{task}/snooze', MINE(501), { for: 'PT1H' }),
   row('POST', '/v1/tasks/{task}/restore', MINE(501)),
@@ -82,16 +82,22 @@ describe('the contract', { timeout: 600_000 }, () => {
     bench = await Bench.start();
     people = Object.fromEntries(await Promise.all(who.map(async (name) =>
       [name, name === 'nobody' ? new Client(bench.taskwire.url) : await Client.register(bench.taskwire.url)])));
-    list = await people.owner.list();
-    for (const role of ['viewer', 'editor']) {
-      granted(await people.owner.post(`/v1/lists/${list.id}/members`, { email: people[role].email, role }), 201);
-    }
+    list = await shared();
   });
   after(() => bench?.stop());
 
+  async function shared() {
+    const made = await people.owner.list();
+    for (const role of ['viewer', 'editor']) {
+      granted(await people.owner.post(`/v1/lists/${made.id}/members`, { email: people[role].email, role }), 201);
+    }
+    return made;
+  }
+
   // Something fresh for each request to act on, so that rows do not depend on each other.
-  async function fill(text) {
-    const values = { list: list.id, account: people.viewer.account };
+  async function fill(text, fresh) {
+    const values = { list: (fresh ? await shared() : list).id, account: people.viewer.account };
+    if (fresh === 'deleted list') assert.equal((await people.owner.delete(`/v1/lists/${values.list}`)).status, 204);
     if (text.includes('{task}')) values.task = (await people.owner.task(list.id)).id;
     if (text.includes('{token}')) values.token = granted(await people.owner.post('/v1/tokens', { name: 'x', scopes: ['read'] }), 201).id;
     if (text.includes('{email}')) values.email = (await Client.register(bench.taskwire.url)).email;
@@ -106,10 +112,10 @@ describe('the contract', { timeout: 600_000 }, () => {
     return new Client(person.url, granted(login, 201).token);
   }
 
-  for (const { method, path, statuses, body } of [...table, ...others]) {
+  for (const { method, path, statuses, body, fresh } of [...table, ...others]) {
     it(`${method} ${path}: ${statuses.map((status, i) => `${who[i]} ${status}`).join(', ')}`, async () => {
       for (const [i, status] of statuses.entries()) {
-        const [url, data] = [await fill(path), body && JSON.parse(await fill(JSON.stringify(body)))];
+        const [url, data] = [await fill(path, fresh), body && JSON.parse(await fill(JSON.stringify(body)))];
         const answer = await (await somebody(who[i], path)).request(method, url, data);
         if (status < 300) granted(answer, status);
         else refused(answer, status, codes[status]);
@@ -123,7 +129,8 @@ describe('the contract', { timeout: 600_000 }, () => {
     for (const name of ['nobody', 'stranger', 'viewer']) {
       for (const { method, path, statuses, body } of table) {
         if (method === 'GET' || statuses[who.indexOf(name)] < 300) continue;
-        const url = path.replace('{list}', list.id).replace('{task}', task.id).replace('{token}', uuid());
+        const url = path.replace('{list}', list.id).replace('{task}', task.id).replace('{token}', uuid())
+          .replace('{account}', people.editor.account);
         await people[name].request(method, url, body);
       }
     }

@@ -123,7 +123,7 @@ describe('sharing', { timeout: 600_000 }, () => {
       const left = await newest(who);
       assert.deepEqual([left.type, left.set], ['list.left', { list: list.id }]);
     }
-    const deleted = await readAll(owner, '/v1/lists?deleted=true', { limit: 1 });
+    const deleted = await readAll(owner, '/v1/lists', { limit: 1, deleted: true });
     assert.ok(deleted.some((item) => item.id === list.id && typeof item.deleted_at === 'string'));
     assert.ok(!deleted.some((item) => item.id === other.id));
     assert.deepEqual(granted(await editor.get('/v1/lists?deleted=true')).items, []);

@@ -226,6 +226,7 @@ static void what_may_be_left_out_is_left_out(void **state)
         "{'id':'" ID "','op':'list.create','data':{}}",
         "{'id':'" ID "','op':'account.patch','data':{'name':'x'}}",
         "{'id':'" ID "','op':'member.put','list':'" LIST "'}",
+        "{'id':'" ID "','op':'list.delete','list':'" LIST "'}",
     };
     for (size_t i = 0; i < sizeof fine / sizeof fine[0]; i++)
         assert_int_equal(from_client(core, fine[i]), ERR_OK);
