@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Lanes in front of libuv's thread pool, because the pool's own queue has no bound and the pool
- * more threads than passwords may have memory. A job owns copies of all that its thread touches, so
- * the client may vanish meanwhile. */
+/* Lanes in front of the threads, because the queue of libuv's pool has no bound and the pool more
+ * threads than a gateway's passwords may have memory. A job owns copies of all that its thread
+ * touches, so the client may vanish meanwhile.
+ *
+ * The pool's few threads serve all loops of the process. So it is for passwords only, which take
+ * milliseconds: verifying takes so long that a few at once would leave no thread to log in by, and
+ * gets a thread of its own. */
 #include "gateway/workers.h"
 
 #include <assert.h>
+#include <pthread.h>
 #include <sodium.h>
 #include <stdlib.h>
 #include <uv.h>
@@ -14,11 +19,14 @@
 typedef enum { LANE_PASSWORDS, LANE_VERIFIES, LANE_COUNT } lane_id_t;
 
 typedef struct job {
-    uv_work_t work;
+    uv_work_t work; /* in the pool */
+    uv_thread_t thread; /* of its own, if there is one */
+    bool has_thread;
+    atomic_bool has_ended; /* what runs outside the pool */
     workers_t *workers;
     lane_id_t lane;
     struct job *next; /* in its lane's queue, or among those that run */
-    void (*run)(struct job *job); /* in a thread of the pool */
+    void (*run)(struct job *job); /* in a thread */
     void (*tell)(const struct job *job, err_t err);
     atomic_bool is_cancelled;
 
@@ -42,6 +50,7 @@ typedef struct job {
 } job_t;
 
 typedef struct {
+    void (*start)(job_t *job);
     size_t max_running;
     size_t max_waiting;
     job_t *first; /* of those that wait */
@@ -54,11 +63,18 @@ typedef struct {
 struct workers {
     uv_loop_t *loop;
     lane_t lanes[LANE_COUNT];
+    uv_async_t ended; /* a thread outside the pool; keeps the loop alive while there is one */
     bool is_stopped;
 };
 
-static void lane_init(lane_t *self, size_t max_running, size_t max_waiting)
+static void start_in_pool(job_t *job);
+static void start_in_thread(job_t *job);
+static void on_thread_ended(uv_async_t *ended);
+
+static void lane_init(lane_t *self, void (*start)(job_t *job), size_t max_running,
+                      size_t max_waiting)
 {
+    self->start = start;
     self->max_running = max_running;
     self->max_waiting = max_waiting;
     self->last = &self->first;
@@ -70,8 +86,14 @@ workers_t *workers_new(struct uv_loop_s *loop)
     if (self == NULL)
         abort();
     self->loop = loop;
-    lane_init(&self->lanes[LANE_PASSWORDS], WORKERS_PASSWORDS_AT_ONCE, WORKERS_PASSWORDS_WAITING);
-    lane_init(&self->lanes[LANE_VERIFIES], WORKERS_VERIFIES_AT_ONCE, WORKERS_VERIFIES_WAITING);
+    lane_init(&self->lanes[LANE_PASSWORDS], start_in_pool, WORKERS_PASSWORDS_AT_ONCE,
+              WORKERS_PASSWORDS_WAITING);
+    lane_init(&self->lanes[LANE_VERIFIES], start_in_thread, WORKERS_VERIFIES_AT_ONCE,
+              WORKERS_VERIFIES_WAITING);
+    if (uv_async_init(loop, &self->ended, on_thread_ended) != 0)
+        abort(); /* the loop has its descriptor already */
+    self->ended.data = self;
+    uv_unref((uv_handle_t *)&self->ended);
     return self;
 }
 
@@ -123,36 +145,102 @@ static void take_running(lane_t *self, job_t *job)
     self->n_running--;
 }
 
-static void run_job(uv_work_t *work)
-{
-    job_t *job = work->data;
-    job->run(job);
-}
-
-static void start_jobs(workers_t *self, lane_t *lane);
-
-static void on_job_done(uv_work_t *work, int status)
-{
-    job_t *job = work->data;
-    workers_t *self = job->workers;
-    lane_t *lane = &self->lanes[job->lane];
-    take_running(lane, job);
-    job->tell(job, status == 0 ? job->err : ERR_UNAVAILABLE);
-    job_destroy(job);
-    start_jobs(self, lane);
-}
-
-static void start_jobs(workers_t *self, lane_t *lane)
+static void start_jobs(lane_t *lane)
 {
     while (lane->n_running < lane->max_running && lane->n_waiting > 0) {
         job_t *job = take_waiting(lane);
         job->next = lane->running;
         lane->running = job;
         lane->n_running++;
-        int rc = uv_queue_work(self->loop, &job->work, run_job, on_job_done);
-        assert(rc == 0); /* fails only without a function to run */
-        (void)rc;
+        lane->start(job);
     }
+}
+
+static void end_job(job_t *job, err_t err)
+{
+    lane_t *lane = &job->workers->lanes[job->lane];
+    take_running(lane, job);
+    job->tell(job, err);
+    job_destroy(job);
+    start_jobs(lane);
+}
+
+/* --- in the pool --- */
+
+static void run_in_pool(uv_work_t *work)
+{
+    job_t *job = work->data;
+    job->run(job);
+}
+
+static void on_work_done(uv_work_t *work, int status)
+{
+    job_t *job = work->data;
+    end_job(job, status == 0 ? job->err : ERR_UNAVAILABLE);
+}
+
+static void start_in_pool(job_t *job)
+{
+    int rc = uv_queue_work(job->workers->loop, &job->work, run_in_pool, on_work_done);
+    assert(rc == 0); /* fails only without a function to run */
+    (void)rc;
+}
+
+/* --- in a thread of its own --- */
+
+static void say_ended(job_t *job)
+{
+    atomic_store(&job->has_ended, true);
+    uv_async_send(&job->workers->ended);
+}
+
+static void run_in_thread(void *arg)
+{
+    job_t *job = arg;
+    pthread_setname_np(pthread_self(), "verify");
+    job->run(job);
+    say_ended(job);
+}
+
+static void start_in_thread(job_t *job)
+{
+    uv_ref((uv_handle_t *)&job->workers->ended);
+    job->has_thread = uv_thread_create(&job->thread, run_in_thread, job) == 0;
+    if (job->has_thread)
+        return;
+    job->err = ERR_OVERLOADED;
+    say_ended(job);
+}
+
+static job_t *find_ended(const lane_t *self)
+{
+    job_t *job = self->running;
+    while (job != NULL && !atomic_load(&job->has_ended))
+        job = job->next;
+    return job;
+}
+
+/* Nothing may run any more when it is closed: the threads use it. */
+static void close_if_over(workers_t *self)
+{
+    uv_handle_t *ended = (uv_handle_t *)&self->ended;
+    if (self->lanes[LANE_VERIFIES].n_running > 0)
+        return;
+    uv_unref(ended);
+    if (self->is_stopped && !uv_is_closing(ended))
+        uv_close(ended, NULL);
+}
+
+static void on_thread_ended(uv_async_t *ended)
+{
+    workers_t *self = ended->data;
+    job_t *job;
+    while ((job = find_ended(&self->lanes[LANE_VERIFIES])) != NULL) {
+        if (job->has_thread)
+            uv_thread_join(&job->thread);
+        end_job(job, job->err);
+    }
+    close_if_over(self);
 }
 
 static bool has_room(const workers_t *self, lane_id_t lane)
@@ -183,7 +271,7 @@ static void enqueue(job_t *job)
     *lane->last = job;
     lane->last = &job->next;
     lane->n_waiting++;
-    start_jobs(job->workers, lane);
+    start_jobs(lane);
 }
 
 /* --- passwords --- */
@@ -293,4 +381,5 @@ void workers_stop(workers_t *self)
             job_destroy(job);
         }
     }
+    close_if_over(self);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Slow work off the loop, on libuv's thread pool: hashing and checking passwords, which takes some
- * 30 ms and 19 MiB each, and verifying an audit chain, which takes up to 30 s and a connection.
- * Each kind has a lane of its own, with bounds on how many run and how many wait. Thread: the
- * loop's. */
+/* Slow work off the loop: hashing and checking passwords, which takes some 30 ms and 19 MiB each,
+ * on libuv's thread pool, and verifying an audit chain, which takes up to 30 s and a connection, in
+ * a thread of its own. Each kind has a lane of its own, with bounds on how many run and how many
+ * wait. Thread: the loop's. */
 #ifndef TASKWIRE_WORKERS_H
 #define TASKWIRE_WORKERS_H
 
@@ -17,12 +17,12 @@
 /* `err` is OK, OVERLOADED (no memory for it) or UNAVAILABLE (the program stops). */
 typedef void worker_hash_f(void *arg, err_t err, const char *hash);
 typedef void worker_match_f(void *arg, err_t err, bool is_match);
-/* `err` as verify_list has it. */
+/* `err` as verify_list has it, or OVERLOADED: no thread can be had. */
 typedef void worker_verify_f(void *arg, err_t err, const verify_report_t *report);
 
 workers_t *workers_new(struct uv_loop_s *loop);
-/* Answers UNAVAILABLE to what waits. What runs must end before workers_destroy: workers_is_idle
- * tells. */
+/* Answers UNAVAILABLE to what waits. What runs must end before workers_destroy, and the loop must
+ * run until nothing keeps it: workers_is_idle tells. */
 void workers_stop(workers_t *self);
 bool workers_is_idle(const workers_t *self);
 void workers_destroy(workers_t **self_p);

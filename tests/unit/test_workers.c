@@ -39,6 +39,16 @@ typedef struct {
 
 static asker_t askers[100];
 
+/* Other gateways of the process: more than libuv's pool has threads. */
+#define N_OTHERS 8
+#define LIMIT_NS UINT64_C(20000000000)
+
+static struct {
+    uv_loop_t loop;
+    workers_t *workers;
+    asker_t asker;
+} others[N_OTHERS];
+
 static void on_hash(void *arg, err_t err, const char *hash)
 {
     asker_t *self = arg;
@@ -85,8 +95,12 @@ static int tear_down(void **state)
 
 static void run_until_answered(const asker_t *asker)
 {
-    while (asker->n_answers == 0)
-        uv_run(&loop, UV_RUN_ONCE);
+    uint64_t end_ns = uv_hrtime() + LIMIT_NS;
+    while (asker->n_answers == 0) {
+        assert_true(uv_hrtime() < end_ns);
+        uv_run(&loop, UV_RUN_NOWAIT);
+        sched_yield();
+    }
 }
 
 static bool matches(const char *password, const char *hash)
@@ -155,6 +169,43 @@ static void verifying_keeps_nobody_from_logging_in(void **unused)
     assert_int_equal(askers[10].n_answers, 0);
 }
 
+static void verify_at_others(void)
+{
+    uuid_t list = uuid_v7(1);
+    uint64_t end_ns = uv_hrtime() + LIMIT_NS;
+    for (int i = 0; i < N_OTHERS; i++) {
+        others[i].asker = (asker_t){0};
+        uv_loop_init(&others[i].loop);
+        others[i].workers = workers_new(&others[i].loop);
+        workers_verify(others[i].workers, NULL, &list, on_verify, &others[i].asker);
+    }
+    while (atomic_load(&n_verifying) < N_OTHERS && uv_hrtime() < end_ns)
+        sched_yield();
+}
+
+static void end_others(void)
+{
+    for (int i = 0; i < N_OTHERS; i++) {
+        workers_stop(others[i].workers);
+        uv_run(&others[i].loop, UV_RUN_DEFAULT);
+        workers_destroy(&others[i].workers);
+        assert_int_equal(uv_loop_close(&others[i].loop), 0);
+        assert_int_equal(others[i].asker.n_answers, 1);
+        assert_int_equal(others[i].asker.err, ERR_UNAVAILABLE);
+    }
+}
+
+static void verifying_at_every_gateway_keeps_nobody_from_logging_in(void **unused)
+{
+    (void)unused;
+    verify_at_others();
+    assert_int_equal(atomic_load(&n_verifying), N_OTHERS);
+    assert_false(matches("x", ""));
+    for (int i = 0; i < N_OTHERS; i++)
+        assert_int_equal(others[i].asker.n_answers, 0);
+    end_others();
+}
+
 static void a_verdict_comes_back(void **unused)
 {
     (void)unused;
@@ -192,6 +243,7 @@ int main(void)
         TEST(a_queue_that_is_full_takes_no_more),
         TEST(who_waits_when_it_stops_hears_so_and_who_runs_ends),
         TEST(verifying_keeps_nobody_from_logging_in),
+        TEST(verifying_at_every_gateway_keeps_nobody_from_logging_in),
         TEST(a_verdict_comes_back),
         TEST(what_nobody_wants_to_know_is_cut_short),
     };
