@@ -4,7 +4,8 @@
  *
  * The end has an order. First nobody new comes in, requests under way are answered and sockets told
  * to go; then connections are closed, which makes whoever waits forget; then reads and passwords
- * under way come to nothing; and only when the loop has closed every handle is memory freed. */
+ * under way come to nothing; and only when the loop has closed every handle is memory freed. What
+ * libwebsockets has goes when all actors have ended (server_destroy). */
 #include <stdio.h>
 #include <stdlib.h>
 #include <uv.h>
@@ -363,7 +364,7 @@ static void close_gateway(void *arg)
     gateway_t *self = &full->gateway;
     touch(self);
     close_doors(full);
-    server_destroy(&self->server);
+    server_close(self->server);
     reads_stop(self->reads);
     workers_stop(self->workers);
     http_stop(self->http);
@@ -416,6 +417,7 @@ void gateway_destroy(gateway_t **self_p)
         return;
     full_t *full = full_of(*self_p);
     actor_destroy(&full->gateway.actor);
+    server_destroy(&full->gateway.server); /* now that no other thread is left */
     close_handle((uv_handle_t *)&full->wake);
     uv_ref((uv_handle_t *)&full->wake);
     uv_run(&full->loop, UV_RUN_DEFAULT);

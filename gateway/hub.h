@@ -11,7 +11,7 @@
 /* Makes the hub of a gateway, with a port to sync. The gateway's other parts need not be there yet.
  * Thread: the gateway's. */
 hub_t *hub_new(gateway_t *gateway);
-/* To be called when every socket is closed (server_destroy) and no read is under way (reads_stop).
+/* To be called when every socket is closed (server_close) and no read is under way (reads_stop).
  */
 void hub_destroy(hub_t **self_p);
 

@@ -182,17 +182,25 @@ static void on_reap(uv_timer_t *ticker)
     uv_close((uv_handle_t *)ticker, on_handle_closed);
 }
 
+void server_close(server_t *self)
+{
+    if (self == NULL || self->is_closing)
+        return;
+    self->is_closing = true;
+    http_close_all(self);
+    ws_close_all(self);
+    uv_timer_stop(&self->ticker);
+    uv_close((uv_handle_t *)&self->flusher, on_handle_closed);
+    uv_close((uv_handle_t *)&self->waker, on_handle_closed);
+}
+
 void server_destroy(server_t **self_p)
 {
     if (self_p == NULL || *self_p == NULL)
         return;
     server_t *self = *self_p;
     *self_p = NULL;
-    self->is_closing = true;
-    http_close_all(self);
-    ws_close_all(self);
-    uv_close((uv_handle_t *)&self->flusher, on_handle_closed);
-    uv_close((uv_handle_t *)&self->waker, on_handle_closed);
+    server_close(self);
     ws_part_end(&self->lws);
     uv_timer_start(&self->ticker, on_reap, REAP_MS, REAP_MS);
 }

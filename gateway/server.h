@@ -89,8 +89,12 @@ typedef struct {
 server_t *server_new(struct uv_loop_s *loop, const char *name, const server_limits_t *limits,
                      const server_handler_t *handler, void *arg);
 /* Closes every connection at once; on_gone and on_close are called before it returns, nothing
- * afterwards. The loop must still run a little for its handles to close. Not to be called from one
- * of the handler's functions. */
+ * afterwards. The loop must still run for the handles to close, and what is left of the server does
+ * not keep it running. Not to be called from one of the handler's functions. */
+void server_close(server_t *self);
+/* Frees what is left, after closing it if need be; the loop must run once more, until nothing keeps
+ * it. Only when no other thread of the process opens files any more: libwebsockets closes one of
+ * its descriptors twice, and the second time it may be somebody else's (ws_part_end). */
 void server_destroy(server_t **self_p);
 
 /* Takes over a connected socket. `tag` is handed to requests (e.g. which listener).

@@ -116,10 +116,12 @@ void http_close_all(server_t *server);
 
 /* --- server_ws.c --- */
 
-/* Makes the context. NULL, said in the log, if libwebsockets refuses. */
+/* Makes the context, which does not keep the loop running. NULL, said in the log, if libwebsockets
+ * refuses. */
 lws_part_t *ws_part_new(server_t *server);
 /* Starts its end; to be called again until it returns true: then nothing of it is left, and `self`
- * is freed. */
+ * is freed. No other thread may open files meanwhile: libwebsockets 4.1 closes the eventfd by which
+ * a context is woken at once, and the same number again when the loop has closed its handle. */
 bool ws_part_end(lws_part_t **self_p);
 /* Makes a WebSocket of a connection whose handshake was checked, and answers it. `early` is what
  * the client has sent behind its handshake. Owns: takes the fd. */

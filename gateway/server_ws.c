@@ -43,6 +43,7 @@
 #define KEEP_BYTES ((size_t)4096)
 #define CLOSE_US INT64_C(2000000)
 #define MISSED_HEARTBEATS 3
+#define HANDLES_BEFORE 256
 
 #define CODE_TOO_LARGE 1009
 #define CODE_NOT_UTF8 1007
@@ -350,6 +351,39 @@ static void be_silent(void)
     lws_set_log_level(0, NULL);
 }
 
+/* The handles of a loop, before libwebsockets adds its own. */
+typedef struct {
+    uv_handle_t *all[HANDLES_BEFORE];
+    size_t n;
+} handles_t;
+
+static void note_handle(uv_handle_t *handle, void *arg)
+{
+    handles_t *before = arg;
+    if (before->n == HANDLES_BEFORE)
+        abort(); /* a bug: a server is made first of all that is on its loop */
+    before->all[before->n++] = handle;
+}
+
+static void unref_new_handle(uv_handle_t *handle, void *arg)
+{
+    const handles_t *before = arg;
+    for (size_t i = 0; i < before->n; i++) {
+        if (before->all[i] == handle)
+            return;
+    }
+    uv_unref(handle);
+}
+
+static bool make_context(lws_part_t *self, const struct lws_context_creation_info *info)
+{
+    handles_t before = {0};
+    uv_walk(self->loop, note_handle, &before);
+    self->context = lws_create_context(info);
+    uv_walk(self->loop, unref_new_handle, &before);
+    return self->context != NULL;
+}
+
 lws_part_t *ws_part_new(server_t *server)
 {
     lws_part_t *self = calloc(1, sizeof *self);
@@ -375,8 +409,7 @@ lws_part_t *ws_part_new(server_t *server)
         .vhost_name = server->name,
     };
     pthread_once(&silence, be_silent);
-    self->context = lws_create_context(&info);
-    if (self->context == NULL) {
+    if (!make_context(self, &info)) {
         log_line(LOG_ERROR, server->name,
                  "libwebsockets cannot be used (is its libuv part installed?)", NULL);
         free(self);
@@ -404,6 +437,8 @@ static bool has_handles(const lws_part_t *self)
 bool ws_part_end(lws_part_t **self_p)
 {
     lws_part_t *self = *self_p;
+    if (self == NULL)
+        return true;
     if (self->context != NULL && (!self->is_ending || !has_handles(self))) {
         self->is_ending = true;
         lws_context_destroy(self->context);

@@ -26,6 +26,7 @@
 
 #define FIXTURE_MAX_SERVERS 4
 #define FIXTURE_MAX_LATER 256
+#define FIXTURE_MAX_FILES 64
 #define PATIENCE_S 20
 #define FLOOD_PAYLOAD 1000
 
@@ -47,6 +48,9 @@ typedef struct {
     atomic_int last_code;
     atomic_size_t n_handed; /* bytes that on_writable appended */
     atomic_int n_served;
+    bool is_stopped;
+    int files[FIXTURE_MAX_FILES]; /* opened as soon as the server is closed */
+    int n_files; /* so many, if that is wanted */
 } owner_t;
 
 typedef struct {
@@ -237,7 +241,9 @@ static inline void on_stop(uv_async_t *stop)
     acceptor_destroy(&owner->acceptor);
     listeners_leave(owner->listeners, owner->inlet);
     inlet_destroy(&owner->inlet);
-    server_destroy(&owner->server);
+    server_close(owner->server);
+    for (int i = 0; i < owner->n_files; i++)
+        owner->files[i] = dup(STDIN_FILENO);
     uv_close((uv_handle_t *)stop, NULL);
 }
 
@@ -245,6 +251,15 @@ static inline void run_owner(void *arg)
 {
     owner_t *owner = arg;
     uv_run(&owner->loop, UV_RUN_DEFAULT);
+}
+
+static inline void stop_owner(owner_t *owner)
+{
+    if (owner->is_stopped)
+        return;
+    owner->is_stopped = true;
+    uv_async_send(&owner->stop);
+    uv_thread_join(&owner->thread);
 }
 
 static inline void start_owner(fixture_t *self, owner_t *owner, const server_limits_t *limits)
@@ -282,9 +297,11 @@ static inline fixture_t *fixture_start(int n_owners, const server_limits_t *limi
 
 static inline void fixture_stop(fixture_t *self)
 {
+    for (int i = 0; i < self->n_owners; i++)
+        stop_owner(&self->owners[i]);
     for (int i = 0; i < self->n_owners; i++) {
-        uv_async_send(&self->owners[i].stop);
-        uv_thread_join(&self->owners[i].thread);
+        server_destroy(&self->owners[i].server);
+        uv_run(&self->owners[i].loop, UV_RUN_DEFAULT);
         assert_int_equal(uv_loop_close(&self->owners[i].loop), 0);
         assert_int_equal(self->owners[i].n_open, self->owners[i].n_closed);
     }

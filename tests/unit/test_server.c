@@ -601,6 +601,21 @@ static void random_bytes_never_end_the_server(void **unused)
     wait_for_counter(fixture->port, "connections=1");
 }
 
+/* Files that are opened when the server has closed its own get their numbers: the lowest that are
+ * free are always given. What the server then closes once more is somebody else's. */
+static void a_server_that_closes_leaves_the_files_of_others_alone(void **unused)
+{
+    (void)unused;
+    owner_t *owner = &fixture->owners[0];
+    client_t client = client_connect(fixture->port);
+    assert_int_equal(client_ask(&client, "GET / HTTP/1.1\r\n" HOST "\r\n").status, 200);
+    owner->n_files = FIXTURE_MAX_FILES;
+    stop_owner(owner);
+    for (int i = 0; i < owner->n_files; i++)
+        assert_int_equal(close(owner->files[i]), 0);
+    client_close(&client);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
 #define IMPATIENT_TEST(name) cmocka_unit_test_setup_teardown(name, start_impatient, stop)
 
@@ -634,6 +649,7 @@ int main(void)
         IMPATIENT_TEST(further_connections_are_closed_at_once),
         TEST(a_server_that_drains_ends_its_connections),
         cmocka_unit_test(a_server_may_end_with_requests_under_way),
+        TEST(a_server_that_closes_leaves_the_files_of_others_alone),
         TEST(random_bytes_never_end_the_server),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
