@@ -13,28 +13,35 @@
 #include <unistd.h>
 
 #include "actors/anchor_file.h"
+#include "actors/anchor_key.h"
+#include "actors/clock.h"
 #include "schema/instant.h"
 
 #define FILE_NAME "anchors"
-#define KEY_NAME "anchor.key"
-#define PUB_NAME "anchor.pub"
-#define SEED_BYTES 32
+#define OLD_NAME FILE_NAME ".1"
+#define NEW_NAME FILE_NAME ".new"
+#define NAME_CHARS 64
+/* A file that is longer is put aside, if what it says in short is at most half as long. */
+#define ROTATE_BYTES (INT64_C(16) * 1024 * 1024)
+#define OPEN_TRIES 3
 
-_Static_assert(ANCHOR_KEY_BYTES == crypto_sign_PUBLICKEYBYTES, "Ed25519");
-_Static_assert(SEED_BYTES == crypto_sign_SEEDBYTES, "Ed25519");
 _Static_assert(ANCHOR_SIGNATURE_BYTES == crypto_sign_BYTES, "Ed25519");
 
 struct anchor {
     int dir_fd;
-    uint8_t public_key[ANCHOR_KEY_BYTES];
-    uint8_t secret_key[crypto_sign_SECRETKEYBYTES];
+    anchor_key_t key;
 
     /* The file as it was left; `end` is -1 while that is not known. */
     dev_t device;
     ino_t inode;
+    struct timespec changed;
     int64_t end;
     char previous[ANCHOR_SIGNATURE_CHARS + 1];
+    char epoch[EPOCH_CHARS + 1]; /* of its blocks; empty: there are none */
     int64_t last_us;
+    int64_t rotate_at; /* how long it may become */
+
+    anchor_finding_t finding; /* empty words: none */
 };
 
 /* Always false, so that a failing function can return it. */
@@ -66,179 +73,193 @@ static bool write_at(int fd, slice_t bytes, int64_t offset)
     return true;
 }
 
-/* --- keys --- */
-
-/* Reads a line of hexadecimal digits. False with errno 0: it is none. */
-static bool read_hex_file(int dir_fd, const char *name, uint8_t *out, size_t n_bytes)
-{
-    char text[2 * ANCHOR_KEY_BYTES + 2];
-    size_t n = 0;
-    int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return false;
-    ssize_t n_read = read(fd, text, sizeof text);
-    close(fd);
-    errno = n_read < 0 ? errno : 0;
-    bool is_good = n_read == (ssize_t)(2 * n_bytes + 1) && text[2 * n_bytes] == '\n' &&
-                   sodium_hex2bin(out, n_bytes, text, 2 * n_bytes, NULL, &n, NULL) == 0 &&
-                   n == n_bytes;
-    sodium_memzero(text, sizeof text);
-    return is_good;
-}
-
-/* Makes the file whole or not at all. */
-static bool write_hex_file(int dir_fd, const char *name, const uint8_t *bytes, size_t n_bytes,
-                           mode_t mode)
-{
-    char new_name[32];
-    char text[2 * ANCHOR_KEY_BYTES + 2];
-    snprintf(new_name, sizeof new_name, "%s.new", name);
-    sodium_bin2hex(text, sizeof text, bytes, n_bytes);
-    text[2 * n_bytes] = '\n';
-    if (unlinkat(dir_fd, new_name, 0) != 0 && errno != ENOENT)
-        return false;
-    int fd = openat(dir_fd, new_name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
-    if (fd < 0)
-        return false;
-    bool is_written = write_at(fd, slice_of(text, 2 * n_bytes + 1), 0) && fsync(fd) == 0;
-    sodium_memzero(text, sizeof text);
-    close(fd);
-    return is_written && renameat(dir_fd, new_name, dir_fd, name) == 0 && fsync(dir_fd) == 0;
-}
-
 static bool has_blocks(int dir_fd)
 {
     struct stat info;
     return fstatat(dir_fd, FILE_NAME, &info, 0) == 0 && info.st_size > 0;
 }
 
-static bool make_seed(int dir_fd, uint8_t seed[SEED_BYTES], char *error, size_t error_size)
+/* --- files that are set aside --- */
+
+static void forget_file(anchor_t *self)
 {
-    if (has_blocks(dir_fd))
-        return refuse(KEY_NAME " is missing, and " FILE_NAME
-                               " is signed with it: put it back, or move both away",
-                      error, error_size);
-    randombytes_buf(seed, SEED_BYTES);
-    return write_hex_file(dir_fd, KEY_NAME, seed, SEED_BYTES, 0600) ||
-           trouble(KEY_NAME, error, error_size);
+    self->end = -1;
+    self->last_us = INSTANT_NONE;
+    self->epoch[0] = '\0';
+    self->rotate_at = ROTATE_BYTES;
 }
 
-static bool load_seed(int dir_fd, uint8_t seed[SEED_BYTES], char *error, size_t error_size)
+/* Gives the file another name, which nothing ever had; the next block begins a new one. */
+static bool set_aside(anchor_t *self, bool is_damaged, const char *why, char *error,
+                      size_t error_size)
 {
-    if (read_hex_file(dir_fd, KEY_NAME, seed, SEED_BYTES))
-        return true;
-    if (errno == 0)
-        return refuse(KEY_NAME " is no key", error, error_size);
-    if (errno != ENOENT)
-        return trouble(KEY_NAME, error, error_size);
-    return make_seed(dir_fd, seed, error, error_size);
+    char time[INSTANT_TEXT_CHARS + 1];
+    char name[NAME_CHARS];
+    instant_format(clock_now().wall_us, time);
+    snprintf(name, sizeof name, FILE_NAME ".%s-%s", time, is_damaged ? "damaged" : "epoch");
+    if (renameat2(self->dir_fd, FILE_NAME, self->dir_fd, name, RENAME_NOREPLACE) != 0 ||
+        fsync(self->dir_fd) != 0)
+        return trouble(name, error, error_size);
+    forget_file(self);
+    self->finding.is_damaged = is_damaged;
+    snprintf(self->finding.words, sizeof self->finding.words, "%s; it is now %s", why, name);
+    return true;
 }
 
-static bool load_public_key(const anchor_t *self, char *error, size_t error_size)
+bool anchor_take_finding(anchor_t *self, anchor_finding_t *out)
 {
-    uint8_t stored[ANCHOR_KEY_BYTES];
-    bool is_there = read_hex_file(self->dir_fd, PUB_NAME, stored, sizeof stored);
-    if (is_there && memcmp(stored, self->public_key, sizeof stored) == 0)
-        return true;
-    if (is_there || errno == 0)
-        return refuse(PUB_NAME " does not belong to " KEY_NAME, error, error_size);
-    if (errno != ENOENT)
-        return trouble(PUB_NAME, error, error_size);
-    return write_hex_file(self->dir_fd, PUB_NAME, self->public_key, sizeof self->public_key,
-                          0644) ||
-           trouble(PUB_NAME, error, error_size);
-}
-
-/* Under a lock on the directory, so that two processes that start at once have one key. */
-static bool load_keys(anchor_t *self, char *error, size_t error_size)
-{
-    uint8_t seed[SEED_BYTES];
-    if (!anchor_file_lock(self->dir_fd, LOCK_EX))
-        return trouble("the directory's lock", error, error_size);
-    bool is_good = load_seed(self->dir_fd, seed, error, error_size);
-    if (is_good) {
-        crypto_sign_seed_keypair(self->public_key, self->secret_key, seed);
-        is_good = load_public_key(self, error, error_size);
-    }
-    sodium_memzero(seed, sizeof seed);
-    flock(self->dir_fd, LOCK_UN);
-    return is_good;
-}
-
-bool anchor_read_public_key(const char *dir, uint8_t out[ANCHOR_KEY_BYTES])
-{
-    int dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (dir_fd < 0)
-        return false;
-    bool is_there = read_hex_file(dir_fd, PUB_NAME, out, ANCHOR_KEY_BYTES);
-    close(dir_fd);
-    return is_there;
+    *out = self->finding;
+    self->finding.words[0] = '\0';
+    return out->words[0] != '\0';
 }
 
 /* --- the file --- */
 
+typedef enum { FILE_GOOD, FILE_DAMAGED, FILE_TROUBLE } file_state_t;
+
+static file_state_t file_trouble(const char *name, char *error, size_t error_size)
+{
+    (void)trouble(name, error, error_size);
+    return FILE_TROUBLE;
+}
+
+static file_state_t file_refuse(const char *words, char *error, size_t error_size)
+{
+    (void)refuse(words, error, error_size);
+    return FILE_TROUBLE;
+}
+
+/* What was read to its end is what it should be? */
+static file_state_t judge(anchor_t *self, const anchor_reader_t *reader, anchor_step_t step, int fd,
+                          char *error, size_t error_size)
+{
+    if (ferror(reader->file))
+        return file_trouble(FILE_NAME, error, error_size);
+    if (step == ANCHOR_WRONG) {
+        snprintf(error, error_size, FILE_NAME ": %s", reader->why);
+        return FILE_DAMAGED;
+    }
+    if (reader->has_header &&
+        memcmp(reader->public_key, self->key.public_key, ANCHOR_KEY_BYTES) != 0)
+        return file_refuse(FILE_NAME " is signed with another key than anchor.key", error,
+                           error_size);
+    if (step == ANCHOR_TORN && ftruncate(fd, reader->end) != 0)
+        return file_trouble(FILE_NAME, error, error_size);
+    return FILE_GOOD;
+}
+
 /* Reads the whole file, to know where to go on. */
-static bool learn(anchor_t *self, int fd, char *error, size_t error_size)
+static file_state_t learn(anchor_t *self, int fd, char *error, size_t error_size)
 {
     anchor_reader_t reader;
     FILE *file = fdopen(dup(fd), "r");
     if (file == NULL)
-        return trouble(FILE_NAME, error, error_size);
+        return file_trouble(FILE_NAME, error, error_size);
     rewind(file);
     anchor_reader_init(&reader, file, INT64_MAX);
     anchor_step_t step = ANCHOR_BLOCK;
     while (step == ANCHOR_BLOCK)
         step = anchor_reader_next(&reader);
-    bool is_good = true;
-    if (ferror(file))
-        is_good = trouble(FILE_NAME, error, error_size);
-    else if (step == ANCHOR_WRONG)
-        is_good = refuse("", error, error_size),
-        snprintf(error, error_size, FILE_NAME ": %s", reader.why);
-    else if (reader.has_header &&
-             memcmp(reader.public_key, self->public_key, ANCHOR_KEY_BYTES) != 0)
-        is_good = refuse(FILE_NAME " is signed with another key than " KEY_NAME, error, error_size);
-    else if (step == ANCHOR_TORN && ftruncate(fd, reader.end) != 0)
-        is_good = trouble(FILE_NAME, error, error_size);
-    if (is_good) {
+    file_state_t state = judge(self, &reader, step, fd, error, error_size);
+    if (state == FILE_GOOD) {
         self->end = reader.end;
         self->last_us = reader.last_us;
         memcpy(self->previous, reader.previous, sizeof self->previous);
+        memcpy(self->epoch, reader.epoch, sizeof self->epoch);
+        if (reader.n_blocks == 0)
+            self->epoch[0] = '\0';
     }
     anchor_reader_fini(&reader);
     fclose(file);
-    return is_good;
+    return state;
+}
+
+/* Keeps by what it is told whether anybody else has touched the file since. */
+static void remember(anchor_t *self, int fd)
+{
+    struct stat info = {0};
+    (void)fstat(fd, &info);
+    self->device = info.st_dev;
+    self->inode = info.st_ino;
+    self->changed = info.st_mtim;
 }
 
 /* Makes sure that what is known of the file is so. */
-static bool look(anchor_t *self, int fd, char *error, size_t error_size)
+static file_state_t look(anchor_t *self, int fd, char *error, size_t error_size)
 {
     struct stat info;
     if (fstat(fd, &info) != 0)
-        return trouble(FILE_NAME, error, error_size);
+        return file_trouble(FILE_NAME, error, error_size);
     if (!S_ISREG(info.st_mode))
-        return refuse(FILE_NAME " is no file", error, error_size);
-    if (self->end == info.st_size && self->device == info.st_dev && self->inode == info.st_ino)
-        return true;
-    self->end = -1;
-    self->device = info.st_dev;
-    self->inode = info.st_ino;
-    return learn(self, fd, error, error_size);
+        return file_refuse(FILE_NAME " is no file", error, error_size);
+    if (self->end == info.st_size && self->device == info.st_dev && self->inode == info.st_ino &&
+        memcmp(&self->changed, &info.st_mtim, sizeof self->changed) == 0)
+        return FILE_GOOD;
+    int64_t rotate_at = self->inode == info.st_ino ? self->rotate_at : ROTATE_BYTES;
+    forget_file(self);
+    self->rotate_at = rotate_at;
+    file_state_t state = learn(self, fd, error, error_size);
+    remember(self, fd);
+    return state;
 }
 
-/* Opens the file with its lock held. -1: no. */
-static int open_file(anchor_t *self, int flags, char *error, size_t error_size)
+/* Whether the file still has its name: another process may have set it aside before we had its
+ * lock. */
+static bool has_its_name(const anchor_t *self, int fd)
 {
-    int fd = openat(self->dir_fd, FILE_NAME, O_RDWR | O_CLOEXEC | flags, 0644);
-    if (fd < 0) {
-        trouble(FILE_NAME, error, error_size);
-        return -1;
+    struct stat by_name, by_fd;
+    return fstatat(self->dir_fd, FILE_NAME, &by_name, 0) == 0 && fstat(fd, &by_fd) == 0 &&
+           by_name.st_dev == by_fd.st_dev && by_name.st_ino == by_fd.st_ino;
+}
+
+/* Opens the file, made if need be, with its lock held and all known of it. -1: no. */
+static int open_file(anchor_t *self, char *error, size_t error_size)
+{
+    for (int try = 0; try < OPEN_TRIES; try++) {
+        int fd = openat(self->dir_fd, FILE_NAME, O_RDWR | O_CLOEXEC | O_CREAT, 0644);
+        if (fd < 0 || !anchor_file_lock(fd, LOCK_EX)) {
+            (void)trouble(FILE_NAME, error, error_size);
+            if (fd >= 0)
+                close(fd);
+            return -1;
+        }
+        bool is_named = has_its_name(self, fd);
+        file_state_t state = is_named ? look(self, fd, error, error_size) : FILE_GOOD;
+        if (is_named && state == FILE_GOOD)
+            return fd;
+        char why[ANCHOR_WHY_CHARS + NAME_CHARS];
+        snprintf(why, sizeof why, "%s", error);
+        bool may_go_on = state == FILE_GOOD ||
+                         (state == FILE_DAMAGED && set_aside(self, true, why, error, error_size));
+        close(fd);
+        if (!may_go_on)
+            return -1;
     }
-    if (anchor_file_lock(fd, LOCK_EX) ? look(self, fd, error, error_size)
-                                      : trouble(FILE_NAME, error, error_size))
-        return fd;
-    close(fd);
+    (void)refuse(FILE_NAME " is being moved about", error, error_size);
     return -1;
+}
+
+/* As open_file, and the file is of this epoch, or empty. */
+static int open_of_epoch(anchor_t *self, const char *epoch, char *error, size_t error_size)
+{
+    int fd = open_file(self, error, error_size);
+    if (fd < 0 || self->epoch[0] == '\0' || memcmp(self->epoch, epoch, EPOCH_CHARS) == 0)
+        return fd;
+    bool is_aside = set_aside(self, false, "the epoch has changed", error, error_size);
+    close(fd);
+    return is_aside ? open_file(self, error, error_size) : -1;
+}
+
+bool anchor_enter(anchor_t *self, const char *epoch, char *error, size_t error_size)
+{
+    if (!has_blocks(self->dir_fd)) {
+        forget_file(self);
+        return true;
+    }
+    int fd = open_of_epoch(self, epoch, error, error_size);
+    if (fd >= 0)
+        close(fd);
+    return fd >= 0;
 }
 
 anchor_t *anchor_open(const char *dir, char *error, size_t error_size)
@@ -246,13 +267,13 @@ anchor_t *anchor_open(const char *dir, char *error, size_t error_size)
     anchor_t *self = calloc(1, sizeof *self);
     if (self == NULL)
         abort();
-    self->end = -1;
-    self->last_us = INSTANT_NONE;
+    forget_file(self);
     self->dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    bool is_good =
-        self->dir_fd >= 0 ? load_keys(self, error, error_size) : trouble(dir, error, error_size);
+    bool is_good = self->dir_fd >= 0 ? anchor_key_load(&self->key, self->dir_fd,
+                                                       has_blocks(self->dir_fd), error, error_size)
+                                     : trouble(dir, error, error_size);
     if (is_good && has_blocks(self->dir_fd)) {
-        int fd = open_file(self, 0, error, error_size);
+        int fd = open_file(self, error, error_size);
         is_good = fd >= 0;
         if (is_good)
             close(fd);
@@ -269,7 +290,7 @@ void anchor_close(anchor_t **self_p)
         return;
     if (self->dir_fd >= 0)
         close(self->dir_fd);
-    sodium_memzero(self->secret_key, sizeof self->secret_key);
+    sodium_memzero(self->key.secret_key, sizeof self->key.secret_key);
     free(self);
     *self_p = NULL;
 }
@@ -291,19 +312,20 @@ static void put_hex(buf_t *out, const uint8_t *bytes, size_t n_bytes)
 static void put_header(const anchor_t *self, buf_t *out)
 {
     buf_append_str(out, "taskwire-anchors 1 ");
-    put_hex(out, self->public_key, sizeof self->public_key);
+    put_hex(out, self->key.public_key, sizeof self->key.public_key);
     buf_append_byte(out, '\n');
 }
 
+/* `previous` is the signature before it, or "-", and becomes its own. */
 static void put_block(const anchor_t *self, const anchor_block_t *block, buf_t *out,
-                      char previous[])
+                      char previous[ANCHOR_SIGNATURE_CHARS + 1])
 {
     char time[INSTANT_TEXT_CHARS + 1];
     uint8_t signature[ANCHOR_SIGNATURE_BYTES];
     size_t start = out->n_bytes;
     instant_format(block->at_us, time);
     buf_format(out, "%s %s %.*s %zu %s\n", block->is_part ? "part" : "block", time, EPOCH_CHARS,
-               block->epoch, block->n_heads, self->end == 0 ? "-" : self->previous);
+               block->epoch, block->n_heads, previous);
     for (size_t i = 0; i < block->n_heads; i++) {
         char id[UUID_TEXT_CHARS];
         uuid_format(&block->heads[i].stream, id);
@@ -313,7 +335,7 @@ static void put_block(const anchor_t *self, const anchor_block_t *block, buf_t *
         buf_append_byte(out, '\n');
     }
     crypto_sign_detached(signature, NULL, out->data + start, out->n_bytes - start,
-                         self->secret_key);
+                         self->key.secret_key);
     buf_append_str(out, "signature ");
     sodium_bin2hex(previous, ANCHOR_SIGNATURE_CHARS + 1, signature, sizeof signature);
     buf_append_str(out, previous);
@@ -326,33 +348,143 @@ static bool store(anchor_t *self, int fd, slice_t text)
     bool is_new = self->end == 0;
     if (write_at(fd, text, self->end) && fsync(fd) == 0 && (!is_new || fsync(self->dir_fd) == 0)) {
         self->end += (int64_t)text.n_bytes;
+        remember(self, fd);
         return true;
     }
     int cause = errno;
     if (ftruncate(fd, self->end) != 0 || fsync(fd) != 0)
         self->end = -1; /* what is torn is found and cut next time */
+    remember(self, fd);
     errno = cause;
     return false;
 }
 
-bool anchor_append(anchor_t *self, const anchor_block_t *block, char *error, size_t error_size)
+/* --- rotation --- */
+
+/* Keeps the newest head of each stream; they are sorted. Of other epochs there are none, unless an
+ * older program wrote them. */
+static void keep_newest(const anchor_t *self, anchors_t *anchors)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < anchors->n_heads; i++) {
+        if (memcmp(anchors->epochs[anchors->heads[i].epoch], self->epoch, EPOCH_CHARS) != 0)
+            continue;
+        if (n > 0 && uuid_eq(&anchors->heads[n - 1].stream, &anchors->heads[i].stream))
+            n--;
+        anchors->heads[n++] = anchors->heads[i];
+    }
+    anchors->n_heads = n;
+}
+
+/* A file that says the same in short. All was anchored that had moved by the last block; so it is
+ * now. */
+static void put_short(const anchor_t *self, const anchors_t *anchors, buf_t *out,
+                      char previous[ANCHOR_SIGNATURE_CHARS + 1])
+{
+    bool has_all = self->last_us != INSTANT_NONE;
+    strcpy(previous, "-");
+    put_header(self, out);
+    for (size_t i = 0; i < anchors->n_heads; i += ANCHOR_MAX_HEADS) {
+        size_t n_left = anchors->n_heads - i;
+        size_t n_heads = n_left < ANCHOR_MAX_HEADS ? n_left : ANCHOR_MAX_HEADS;
+        const anchor_block_t block = {.heads = anchors->heads + i,
+                                      .n_heads = n_heads,
+                                      .epoch = self->epoch,
+                                      .at_us = has_all ? self->last_us : clock_now().wall_us,
+                                      .is_part = !has_all || n_heads < n_left};
+        put_block(self, &block, out, previous);
+    }
+}
+
+/* Writes a new file and gives it the name, the old one the other name. Between the two there is
+ * none: then a crash leaves the old one, and all is anchored again. Returns the new one, locked;
+ * -1: the old one stays. */
+static int replace_file(anchor_t *self, slice_t text)
+{
+    struct stat info;
+    if (unlinkat(self->dir_fd, NEW_NAME, 0) != 0 && errno != ENOENT)
+        return -1;
+    int fd = openat(self->dir_fd, NEW_NAME, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    if (fd < 0)
+        return -1;
+    if (anchor_file_lock(fd, LOCK_EX) && write_at(fd, text, 0) && fsync(fd) == 0 &&
+        fstat(fd, &info) == 0 && renameat(self->dir_fd, FILE_NAME, self->dir_fd, OLD_NAME) == 0 &&
+        renameat(self->dir_fd, NEW_NAME, self->dir_fd, FILE_NAME) == 0 &&
+        fsync(self->dir_fd) == 0) {
+        self->end = info.st_size;
+        remember(self, fd);
+        return fd;
+    }
+    close(fd);
+    return -1;
+}
+
+/* Begins a new file if this one has grown too long. Returns the one to go on with. If that cannot
+ * be done the old one is as good. */
+static int rotate(anchor_t *self, int fd)
+{
+    char error[ANCHOR_WHY_CHARS];
+    char previous[ANCHOR_SIGNATURE_CHARS + 1];
+    const anchors_want_t everything = {0};
+    buf_t text = {0};
+    int new_fd = -1;
+    FILE *file = fdopen(dup(fd), "r");
+    if (file == NULL)
+        return fd;
+    rewind(file);
+    anchors_t *anchors = anchor_file_read(file, self->end, &everything, error, sizeof error);
+    fclose(file);
+    self->rotate_at = self->end * 2; /* when it is next tried */
+    if (anchors != NULL) {
+        keep_newest(self, anchors);
+        put_short(self, anchors, &text, previous);
+        if ((int64_t)text.n_bytes <= self->end / 2)
+            new_fd = replace_file(self, buf_slice(&text));
+    }
+    if (new_fd >= 0) {
+        memcpy(self->previous, previous, sizeof previous);
+        self->rotate_at = ROTATE_BYTES;
+        close(fd);
+    }
+    anchors_destroy(&anchors);
+    buf_fini(&text);
+    return new_fd >= 0 ? new_fd : fd;
+}
+
+/* --- appending --- */
+
+static bool is_word(const char *epoch)
+{
+    for (size_t i = 0; i < EPOCH_CHARS; i++) {
+        if (epoch[i] <= ' ' || epoch[i] > '~')
+            return false;
+    }
+    return true;
+}
+
+bool anchor_append(anchor_t *self, const anchor_block_t *given, char *error, size_t error_size)
 {
     buf_t text = {0};
-    char previous[ANCHOR_SIGNATURE_CHARS + 1];
-    for (size_t i = 0; i < EPOCH_CHARS; i++) {
-        if (block->epoch[i] <= ' ' || block->epoch[i] > '~')
-            return refuse("the epoch is no word", error, error_size);
-    }
-    int fd = open_file(self, O_CREAT, error, error_size);
+    char previous[ANCHOR_SIGNATURE_CHARS + 1] = "-";
+    anchor_block_t block = *given;
+    if (!is_word(block.epoch))
+        return refuse("the epoch is no word", error, error_size);
+    int fd = open_of_epoch(self, block.epoch, error, error_size);
     if (fd < 0)
         return false;
+    if (self->end >= self->rotate_at)
+        fd = rotate(self, fd);
     if (self->end == 0)
         put_header(self, &text);
-    put_block(self, block, &text, previous);
+    if (self->epoch[0] != '\0')
+        memcpy(previous, self->previous, sizeof previous);
+    block.is_part = block.is_part || (block.is_of_moved && self->epoch[0] == '\0');
+    put_block(self, &block, &text, previous);
     bool is_stored = store(self, fd, buf_slice(&text)) || trouble(FILE_NAME, error, error_size);
     if (is_stored) {
         memcpy(self->previous, previous, sizeof previous);
-        self->last_us = block->is_part ? self->last_us : block->at_us;
+        memcpy(self->epoch, block.epoch, EPOCH_CHARS);
+        self->last_us = block.is_part ? self->last_us : block.at_us;
     }
     buf_fini(&text);
     close(fd);

@@ -13,11 +13,23 @@
  * A block that does not hold all heads that had moved by its TIME begins with `part` in place of
  * `block`. Keys, hashes and signatures are hexadecimal. A block without its last line was torn by a
  * crash or a full disk: it is cut off before the next one is appended. The file may be moved away
- * at any time: the next block begins a new one. Source: Ed25519 (RFC 8032), by libsodium. */
+ * at any time: the next block begins a new one. Source: Ed25519 (RFC 8032), by libsodium.
+ *
+ * Beside `anchors` in the directory there may be
+ *
+ *   anchors.1                the file before it. A file that has grown large is put there, in place
+ *                            of the last one, and a new one begins with the newest head of each
+ *                            stream, which by the chain vouches for all before it
+ *   anchors.TIME-damaged     a file that was not what it says, as it was found
+ *   anchors.TIME-epoch       the last file of an epoch that has ended: all blocks of a file are of
+ *                            one epoch
+ *
+ * The latter two are kept until somebody moves them away. */
 #ifndef TASKWIRE_ANCHOR_H
 #define TASKWIRE_ANCHOR_H
 
 #include "actors/chain.h"
+#include "schema/event.h"
 
 /* Heads in one block at most. */
 #define ANCHOR_MAX_HEADS 65536
@@ -27,6 +39,7 @@ typedef struct {
     uuid_t stream;
     int64_t rev;
     chain_link_t link;
+    uint64_t epoch; /* of anchors_t's, when read */
 } anchor_head_t;
 
 /* --- writing --- */
@@ -34,14 +47,27 @@ typedef struct {
 typedef struct anchor anchor_t;
 
 /* Opens DIR/anchors for appending, with its key pair in DIR/anchor.key (mode 0600) and
- * DIR/anchor.pub; makes what is missing and cuts off a torn last block. NULL, with a sentence in
- * `error`, if that cannot be done; nothing that is wrong but not merely torn is ever changed.
- * Blocks. */
+ * DIR/anchor.pub; makes what is missing, cuts off a torn last block, sets a damaged file aside.
+ * NULL, with a sentence in `error`, if that cannot be done; keys that are wrong, or a file of
+ * another key, are left alone. Blocks. */
 anchor_t *anchor_open(const char *dir, char *error, size_t error_size);
 void anchor_close(anchor_t **self_p);
 
 /* The time of the last block that is no part, or INSTANT_NONE if there is none. */
 int64_t anchor_last_us(const anchor_t *self);
+
+/* What comes is of this epoch: a file of another one is set aside. False, with a sentence, if that
+ * cannot be done. Blocks. */
+bool anchor_enter(anchor_t *self, const char *epoch, char *error, size_t error_size);
+
+/* What became of a file that was set aside. */
+typedef struct {
+    bool is_damaged; /* else it is of another epoch */
+    char words[400]; /* what was wrong, and its new name */
+} anchor_finding_t;
+
+/* What was found since this was last asked. False: nothing. */
+bool anchor_take_finding(anchor_t *self, anchor_finding_t *out);
 
 /* One block to be written. */
 typedef struct {
@@ -50,10 +76,12 @@ typedef struct {
     const char *epoch; /* EPOCH_CHARS */
     int64_t at_us;
     bool is_part;
+    bool is_of_moved; /* it holds what moved since the last block: a part only, if there is none */
 } anchor_block_t;
 
 /* Appends a block and waits until it is on the disk. False: it is not, and `error` says why; what
- * was in the file before is as it was. Another process's blocks are respected. Blocks. */
+ * was in the file before is as it was. Another process's blocks are respected. Begins a new file as
+ * above. Blocks. */
 bool anchor_append(anchor_t *self, const anchor_block_t *block, char *error, size_t error_size);
 
 /* --- reading --- */
@@ -62,7 +90,9 @@ typedef struct {
     anchor_head_t *heads; /* sorted by stream, then rev */
     size_t n_heads;
     size_t n_blocks;
-    uint8_t public_key[ANCHOR_KEY_BYTES];
+    char (*epochs)[EPOCH_CHARS + 1];
+    size_t n_epochs;
+    uint8_t public_key[ANCHOR_KEY_BYTES]; /* of the last file */
     bool is_torn; /* bytes of an unfinished block follow the last good one */
 } anchors_t;
 
@@ -74,10 +104,15 @@ typedef struct {
 } anchors_want_t;
 
 /* Reads a whole file, checking every signature and that each block names the one before. `want` may
- * be NULL. NULL, with a sentence in `error` that names the first wrong block, if the file is not
- * what it says, or was not read to its end. Blocks. */
+ * be NULL. NULL, with a sentence in `error` that names the first wrong line and block, if the file
+ * is not what it says, or was not read to its end. Blocks. */
 anchors_t *anchors_read(const char *path, const anchors_want_t *want, char *error,
                         size_t error_size);
+/* Reads `anchors` in the directory and all that is beside it. `bad` is told of each file of which
+ * nothing can be used. NULL: there are none. Blocks. */
+typedef void anchors_bad_f(void *arg, const char *path, const char *why);
+anchors_t *anchors_read_dir(const char *dir, const anchors_want_t *want, anchors_bad_f *bad,
+                            void *arg);
 void anchors_destroy(anchors_t **self_p);
 
 /* The anchored heads of a stream: the first of them, and how many; NULL if none. */

@@ -49,6 +49,7 @@ static int read_char(anchor_reader_t *self)
 static line_state_t read_line(anchor_reader_t *self, line_t *out)
 {
     int c = 0;
+    self->n_lines++;
     out->n_chars = 0;
     out->has_zero = false;
     while ((c = read_char(self)) != EOF && c != '\n') {
@@ -127,6 +128,8 @@ static bool parse_opening(anchor_reader_t *self, const line_t *line, int64_t *n_
         !take_word(&rest, &n) || !take_word(&rest, previous) || rest.n_bytes > 0)
         return false;
     self->is_part = slice_is(kind, "part");
+    if (epoch.n_bytes == EPOCH_CHARS)
+        memcpy(self->epoch, epoch.data, EPOCH_CHARS);
     return (self->is_part || slice_is(kind, "block")) && instant_parse(time, &self->at_us) &&
            epoch.n_bytes == EPOCH_CHARS && parse_positive(n, ANCHOR_MAX_HEADS, n_heads);
 }
@@ -155,7 +158,8 @@ static bool parse_signature(const line_t *line, uint8_t out[ANCHOR_SIGNATURE_BYT
 
 static anchor_step_t wrong(anchor_reader_t *self, const char *what)
 {
-    snprintf(self->why, sizeof self->why, "block %zu %s", self->n_blocks + 1, what);
+    snprintf(self->why, sizeof self->why, "line %zu: block %zu %s", self->n_lines,
+             self->n_blocks + 1, what);
     return ANCHOR_WRONG;
 }
 
@@ -164,12 +168,14 @@ static anchor_step_t wrong(anchor_reader_t *self, const char *what)
 static anchor_step_t judge(anchor_reader_t *self, line_state_t state, line_t *line,
                            const char *what)
 {
+    size_t n_lines = self->n_lines;
     bool may_be_torn = state == LINE_CUT || line->has_zero;
     while (state != LINE_CUT && may_be_torn) {
         state = read_line(self, line);
         if (strncmp(line->text, "block ", 6) == 0 || strncmp(line->text, "part ", 5) == 0)
             may_be_torn = state == LINE_CUT;
     }
+    self->n_lines = n_lines;
     return may_be_torn ? ANCHOR_TORN : wrong(self, what);
 }
 
@@ -186,7 +192,7 @@ static anchor_step_t read_header(anchor_reader_t *self)
     if (state == LINE_CUT)
         return line.n_chars == 0 ? ANCHOR_END : ANCHOR_TORN;
     if (state != LINE_WHOLE || !parse_header(&line, self->public_key)) {
-        snprintf(self->why, sizeof self->why, "the first line is not that of a file of anchors");
+        snprintf(self->why, sizeof self->why, "line 1: it is not that of a file of anchors");
         return ANCHOR_WRONG;
     }
     self->has_header = true;

@@ -30,8 +30,10 @@ typedef struct {
     int64_t end; /* where the last right block ends, or the first line */
     int64_t last_us; /* of the last block that is no part, or INSTANT_NONE */
     size_t n_blocks;
+    size_t n_lines;
 
     /* The last block. */
+    char epoch[EPOCH_CHARS + 1];
     buf_t text; /* what is signed */
     anchor_head_t *heads;
     size_t n_heads;
@@ -49,6 +51,11 @@ void anchor_reader_fini(anchor_reader_t *self);
 
 /* Reads and checks the next block. After another answer than ANCHOR_BLOCK there is no next. */
 anchor_step_t anchor_reader_next(anchor_reader_t *self);
+
+/* As anchors_read, of a file that is open, from where it stands and so far. Owns: the file stays
+ * the caller's. */
+anchors_t *anchor_file_read(FILE *file, int64_t n_bytes, const anchors_want_t *want, char *error,
+                            size_t error_size);
 
 /* Locks the file (LOCK_SH or LOCK_EX), waiting a moment at most: who holds it longer is frozen. A
  * file system without locks has none to respect. False, with errno: it is not to be had. Blocks. */

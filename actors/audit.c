@@ -61,8 +61,9 @@ struct audit {
 
     catch_up_t catch_up;
     int64_t since_us; /* by the database's clock; INSTANT_NONE: everything */
+    bool has_all; /* nothing was written since everything began to be looked up */
     uuid_t after; /* streams up to this one have been looked up */
-    char epoch[EPOCH_CHARS];
+    char epoch[EPOCH_CHARS + 1];
     int64_t skew_us; /* the database's clock is ahead of ours by this */
 
     log_once_t chain_trouble;
@@ -70,6 +71,7 @@ struct audit {
     metric_t *events_total;
     metric_t *retries_total;
     metric_t *anchor_age;
+    metric_t *anchor_damages;
 };
 
 static int64_t shorter(int64_t a, int64_t b)
@@ -86,6 +88,22 @@ static void tell_trouble(audit_t *self, const char *error)
                  "dir=\"%s\" why=\"%s\"", self->network->config->data_dir, error);
 }
 
+/* Tells of a file that was set aside. The new one lacks what was in it: see write_block. */
+static void tell_finding(audit_t *self)
+{
+    anchor_finding_t finding;
+    if (!anchor_take_finding(self->anchor, &finding))
+        return;
+    if (finding.is_damaged) {
+        metric_add(self->anchor_damages, 1);
+        log_line(LOG_ERROR, "audit", "the file of anchors was damaged; a new one begins",
+                 "dir=\"%s\" why=\"%s\"", self->network->config->data_dir, finding.words);
+    } else {
+        log_line(LOG_WARN, "audit", "a new file of anchors begins", "dir=\"%s\" why=\"%s\"",
+                 self->network->config->data_dir, finding.words);
+    }
+}
+
 static bool open_anchor(audit_t *self)
 {
     char error[ERROR_CHARS] = "";
@@ -93,7 +111,20 @@ static bool open_anchor(audit_t *self)
         self->anchor = anchor_open(self->network->config->data_dir, error, sizeof error);
     if (self->anchor == NULL)
         tell_trouble(self, error);
+    else
+        tell_finding(self);
     return self->anchor != NULL;
+}
+
+/* What is anchored from now on is of the epoch that was read. */
+static bool enter_epoch(audit_t *self)
+{
+    char error[ERROR_CHARS] = "";
+    bool is_good = anchor_enter(self->anchor, self->epoch, error, sizeof error);
+    if (!is_good)
+        tell_trouble(self, error);
+    tell_finding(self);
+    return is_good;
 }
 
 static int by_stream_and_rev(const void *a, const void *b)
@@ -120,7 +151,8 @@ static void compact(audit_t *self)
 }
 
 /* Writes what is in the table. As long as others are still to be looked up the block is only a
- * part. */
+ * part; and so it is if it begins a file, because somebody moved the last one away or it was
+ * damaged: then everything is looked up again. */
 static bool write_block(audit_t *self)
 {
     char error[ERROR_CHARS] = "";
@@ -129,13 +161,22 @@ static bool write_block(audit_t *self)
     if (self->epoch[0] == '\0' || !open_anchor(self))
         return false;
     compact(self);
-    const anchor_block_t block = {self->heads, self->n_heads, self->epoch, clock_now().wall_us,
-                                  self->catch_up != CATCH_UP_DONE};
-    if (!anchor_append(self->anchor, &block, error, sizeof error)) {
+    const anchor_block_t block = {.heads = self->heads,
+                                  .n_heads = self->n_heads,
+                                  .epoch = self->epoch,
+                                  .at_us = clock_now().wall_us,
+                                  .is_part = self->catch_up != CATCH_UP_DONE,
+                                  .is_of_moved = !self->has_all};
+    bool is_written = anchor_append(self->anchor, &block, error, sizeof error);
+    tell_finding(self);
+    if (!is_written) {
         tell_trouble(self, error);
         return false;
     }
     self->n_heads = 0;
+    self->has_all = false;
+    if (self->catch_up == CATCH_UP_DONE && anchor_last_us(self->anchor) == INSTANT_NONE)
+        self->catch_up = CATCH_UP_DUE;
     if (log_clear(&self->anchor_trouble))
         log_line(LOG_INFO, "audit", "anchors are written again", NULL);
     return true;
@@ -191,10 +232,11 @@ static bool begin_catch_up(audit_t *self)
     memset(self->epoch, 0, sizeof self->epoch);
     if (!open_anchor(self) ||
         pg_run(self->pg, &select_history, NULL, on_history, self, TIMEOUT_US) != PG_OK ||
-        self->epoch[0] == '\0')
+        self->epoch[0] == '\0' || !enter_epoch(self))
         return false;
     int64_t last_us = anchor_last_us(self->anchor);
     self->since_us = last_us == INSTANT_NONE ? INSTANT_NONE : last_us + self->skew_us - OVERLAP_US;
+    self->has_all = self->since_us == INSTANT_NONE;
     self->after = UUID_NIL;
     self->catch_up = CATCH_UP_UNDER_WAY;
     return true;
@@ -310,7 +352,11 @@ static int64_t anchor_turn(audit_t *self, now_t now)
         bool is_good = write_block(self);
         self->anchor_mono_us =
             now.mono_us + (is_good ? self->network->config->anchor_interval_us : RETRY_US);
+        if (is_good && self->catch_up == CATCH_UP_DUE)
+            self->anchor_mono_us = 0;
     }
+    if (self->catch_up == CATCH_UP_DUE && self->anchor_mono_us == 0)
+        return 0;
     return self->anchor_mono_us > now.mono_us ? self->anchor_mono_us - now.mono_us
                                               : ACTOR_SLEEP_MAX_US;
 }
@@ -365,6 +411,9 @@ static err_t audit_open(void *arg, actor_t *actor)
     self->anchor_age =
         metrics_gauge(metrics, "taskwire_audit_anchor_age_seconds", NULL,
                       "How long the oldest head that is not anchored has been waiting");
+    self->anchor_damages =
+        metrics_counter(metrics, "taskwire_audit_anchor_damages_total", NULL,
+                        "Files of anchors that were not what they say, and were set aside");
     return ERR_OK;
 }
 

@@ -305,7 +305,8 @@ static void tell_heads(const work_t *self, audit_head_f *tell, void *arg)
     for (size_t i = 0; i < self->n_strands; i++) {
         const strand_t *strand = &self->strands[i];
         if (strand->rev > 0)
-            tell(arg, &(anchor_head_t){strand->stream, strand->rev, strand->link});
+            tell(arg, &(anchor_head_t){
+                          .stream = strand->stream, .rev = strand->rev, .link = strand->link});
     }
 }
 

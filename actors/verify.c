@@ -18,7 +18,6 @@
 #define CONNECT_STEP_US (US_PER_S / 10)
 #define TIMEOUT_US (30 * US_PER_S)
 #define PAGE_STREAMS 1000
-#define PATH_CHARS 4096
 #define ERROR_CHARS 4400
 #define SESSION_OPTIONS                                                                            \
     "-c default_transaction_read_only=on -c statement_timeout=30000 -c jit=off -c "                \
@@ -54,11 +53,6 @@ static pg_t *connect_to(const config_t *config)
     return pg_new(&options);
 }
 
-static void anchors_path_of(const config_t *config, char out[PATH_CHARS])
-{
-    snprintf(out, PATH_CHARS, "%s/anchors", config->data_dir);
-}
-
 /* --- one list --- */
 
 static bool is_wanted(void *arg)
@@ -68,22 +62,14 @@ static bool is_wanted(void *arg)
            (limit->is_cancelled == NULL || !atomic_load(limit->is_cancelled));
 }
 
-/* What DATA_DIR/anchors says of the list; NULL, and `why` is empty, if there is no such file. A
- * file that is not what it says is a finding too. */
-static anchors_t *load_anchors(const config_t *config, const uuid_t *list, verify_limit_t *limit,
-                               char why[VERIFY_WHY_CHARS])
+/* Keeps the first. */
+static void on_bad_list_anchors(void *arg, const char *path, const char *error)
 {
-    char path[PATH_CHARS];
-    char error[ERROR_CHARS];
-    const anchors_want_t want = {list, is_wanted, limit};
-    anchors_path_of(config, path);
-    why[0] = '\0';
-    if (access(path, R_OK) != 0)
-        return NULL;
-    anchors_t *anchors = anchors_read(path, &want, error, sizeof error);
-    if (anchors == NULL)
-        snprintf(why, VERIFY_WHY_CHARS, "the file of anchors is damaged: %.100s", error);
-    return anchors;
+    char *why = arg;
+    const char *name = strrchr(path, '/');
+    if (why[0] == '\0')
+        snprintf(why, VERIFY_WHY_CHARS, "a file of anchors is damaged: %.40s: %.80s",
+                 name == NULL ? path : name + 1, error);
 }
 
 /* Waits in small steps, so that it can be told to give up. */
@@ -100,8 +86,9 @@ err_t verify_list(const config_t *config, const uuid_t *list, const atomic_bool 
                   verify_report_t *out)
 {
     verify_limit_t limit = {clock_now().mono_us + LIST_LIMIT_US, is_cancelled};
-    char why[VERIFY_WHY_CHARS];
-    anchors_t *anchors = load_anchors(config, list, &limit, why);
+    char why[VERIFY_WHY_CHARS] = ""; /* a file that is not what it says is a finding too */
+    const anchors_want_t want = {list, is_wanted, &limit};
+    anchors_t *anchors = anchors_read_dir(config->data_dir, &want, on_bad_list_anchors, why);
     pg_t *pg = connect_to(config);
     err_t err = ERR_UNAVAILABLE;
     if (await_connection(pg, &limit))
@@ -131,6 +118,8 @@ typedef struct {
     int64_t n_events;
     int64_t n_purged;
     int64_t n_not_yet;
+    int64_t n_of_others; /* anchored heads of other epochs */
+    bool has_bad_anchors;
 } run_t;
 
 static bool check_stream(run_t *self, const uuid_t *stream)
@@ -143,6 +132,7 @@ static bool check_stream(run_t *self, const uuid_t *stream)
     self->n_events += report.events;
     self->n_purged += report.purged;
     self->n_not_yet += report.not_yet;
+    self->n_of_others += report.of_other_epochs;
     if (report.ok)
         return true;
     self->n_bad++;
@@ -215,34 +205,55 @@ static void compare_keys(const run_t *self)
         printf("note: the key of the anchors is not the one in %s\n", self->config->data_dir);
 }
 
-/* False: they are not what they say. */
-static bool read_anchors(run_t *self, const char *path)
+static void on_bad_anchors(void *arg, const char *path, const char *error)
 {
-    char own_path[PATH_CHARS];
-    char error[ERROR_CHARS];
-    anchors_path_of(self->config, own_path);
-    if (path == NULL && access(own_path, F_OK) != 0 && errno == ENOENT) {
-        printf("note: no anchors yet in %s\n", self->config->data_dir);
-        return true;
-    }
-    self->anchors = anchors_read(path == NULL ? own_path : path, NULL, error, sizeof error);
-    if (self->anchors == NULL) {
-        printf("bad anchors: %s: %s\n", path == NULL ? own_path : path, error);
-        return false;
-    }
-    if (self->anchors->is_torn)
-        printf("note: the last block of the anchors is unfinished\n");
-    if (self->anchors->n_blocks > 0)
-        compare_keys(self);
-    return true;
+    run_t *self = arg;
+    self->has_bad_anchors = true;
+    printf("bad anchors: %s: %s\n", path, error);
 }
 
-static void print_summary(const run_t *self, bool has_right_anchors)
+/* The one file that was named, or all in DATA_DIR. */
+static void read_anchors(run_t *self, const char *path)
 {
-    bool is_fine = self->n_bad == 0 && has_right_anchors;
+    char error[ERROR_CHARS];
+    const char *dir = self->config->data_dir;
+    if (path == NULL) {
+        self->anchors = anchors_read_dir(dir, NULL, on_bad_anchors, self);
+        if (self->anchors == NULL && !self->has_bad_anchors)
+            printf("note: no anchors yet in %s\n", dir);
+    } else {
+        self->anchors = anchors_read(path, NULL, error, sizeof error);
+        if (self->anchors == NULL)
+            on_bad_anchors(self, path, error);
+    }
+    if (self->anchors != NULL && self->anchors->is_torn)
+        printf("note: the last block of the anchors is unfinished\n");
+    if (self->anchors != NULL && self->anchors->n_blocks > 0)
+        compare_keys(self);
+}
+
+/* After a restore this is as it should be; else somebody put another history in place of this one.
+ */
+static void tell_other_epochs(const run_t *self)
+{
+    if (self->n_of_others > 0)
+        printf(
+            "note: %lld anchored heads are of another epoch and not of this history: the database "
+            "was restored from an older backup, or its history was replaced\n",
+            (long long)self->n_of_others);
+}
+
+static bool is_fine(const run_t *self)
+{
+    return self->n_bad == 0 && !self->has_bad_anchors;
+}
+
+static void print_summary(const run_t *self)
+{
+    tell_other_epochs(self);
     printf("%s: streams=%lld bad=%lld events=%lld purged=%lld not_yet_audited=%lld "
            "anchor_blocks=%zu\n",
-           is_fine ? "fine" : "NOT FINE", (long long)self->n_streams, (long long)self->n_bad,
+           is_fine(self) ? "fine" : "NOT FINE", (long long)self->n_streams, (long long)self->n_bad,
            (long long)self->n_events, (long long)self->n_purged, (long long)self->n_not_yet,
            self->anchors == NULL ? (size_t)0 : self->anchors->n_blocks);
 }
@@ -256,10 +267,10 @@ int verify_run(const config_t *config, const char *anchors_path)
     self->pg = connect_to(config);
     int code = EX_UNAVAILABLE;
     if (pg_await_connection(self->pg, CONNECT_US)) {
-        bool has_right_anchors = read_anchors(self, anchors_path);
+        read_anchors(self, anchors_path);
         if (check_all(self)) {
-            print_summary(self, has_right_anchors);
-            code = self->n_bad == 0 && has_right_anchors ? EX_OK : 1;
+            print_summary(self);
+            code = is_fine(self) ? EX_OK : 1;
         }
     }
     if (pg_is_refused(self->pg))

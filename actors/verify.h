@@ -19,6 +19,7 @@ typedef struct {
     int64_t purged; /* of them, without body */
     int64_t head; /* up to here the chain vouches for them */
     int64_t not_yet; /* of them, newer than that */
+    int64_t of_other_epochs; /* anchored heads of an epoch that this history left before them */
     struct {
         int64_t rev; /* 0: it is not about one event */
         char why[VERIFY_WHY_CHARS];
@@ -37,14 +38,15 @@ typedef struct {
 err_t verify_stream(pg_t *pg, const anchors_t *anchors, const uuid_t *stream,
                     const verify_limit_t *limit, verify_report_t *out);
 
-/* Checks one list on a connection of its own, with DATA_DIR/anchors if that is there, within 30 s.
+/* Checks one list on a connection of its own, with the anchors in DATA_DIR, within 30 s.
  * Blocks. Errors: as verify_stream. */
 err_t verify_list(const config_t *config, const uuid_t *list, const atomic_bool *is_cancelled,
                   verify_report_t *out);
 
-/* Checks all streams, and the file of anchors in DATA_DIR or the earlier copy at `anchors_path`;
- * prints a line for each that is bad and a summary. Returns the exit code: 0: all is well, 1:
- * something is not, 69: the database is away, 78: it refuses what DATABASE_URL names. */
+/* Checks all streams, and the anchors in DATA_DIR or the earlier copy of a file of them at
+ * `anchors_path`; prints a line for each that is bad and a summary. Returns the exit code: 0: all
+ * is well, 1: something is not, 69: the database is away, 78: it refuses what DATABASE_URL names.
+ */
 int verify_run(const config_t *config, const char *anchors_path);
 
 #endif

@@ -19,7 +19,7 @@
 static const pg_stmt_t select_ends = {
     "SELECT s.head, h.rev, h.hash, (SELECT max(rev) FROM event WHERE stream = $1::uuid),"
     " (SELECT max(last_rev) FROM audit WHERE stream = $1::uuid), (SELECT min(rev) FROM event WHERE "
-    "stream = $1::uuid)"
+    "stream = $1::uuid), (SELECT epoch FROM log_epoch)"
     " FROM (SELECT 1) one LEFT JOIN stream s ON s.id = $1::uuid LEFT JOIN audit_head h ON h.stream "
     "= $1::uuid"};
 /* Pages of rows in order; the row that fills a page's bytes is its last. */
@@ -62,6 +62,8 @@ typedef struct {
     buf_t links;
     int64_t links_before;
 
+    char epoch[EPOCH_CHARS]; /* in which the log is now */
+    const anchors_t *all_anchors; /* NULL: none */
     const anchor_head_t *anchors; /* not reached yet */
     size_t n_anchors;
 } check_t;
@@ -109,6 +111,9 @@ static void on_ends(void *arg, pg_fate_t fate, const pg_result_t *result)
     self->event_end = pg_is_null(result, 0, 3) ? 0 : pg_int(result, 0, 3);
     self->link_end = pg_is_null(result, 0, 4) ? 0 : pg_int(result, 0, 4);
     self->event_start = pg_is_null(result, 0, 5) ? 1 : pg_int(result, 0, 5);
+    slice_t epoch = pg_bytes(result, 0, 6);
+    if (epoch.n_bytes == EPOCH_CHARS)
+        memcpy(self->epoch, epoch.data, EPOCH_CHARS);
     slice_t hash = pg_bytes(result, 0, 2);
     if (hash.n_bytes == LINK_BYTES)
         memcpy(self->audit_hash.bytes, hash.data, LINK_BYTES);
@@ -130,6 +135,22 @@ static bool read_ends(check_t *self)
     return true;
 }
 
+static bool is_anchored_in(const check_t *self, const anchor_head_t *anchor, const char *epoch)
+{
+    return memcmp(self->all_anchors->epochs[anchor->epoch], epoch, EPOCH_CHARS) == 0;
+}
+
+/* Passes over anchors behind the end that were made before a restore. */
+static void skip_other_epochs(check_t *self, int64_t end)
+{
+    while (self->n_anchors > 0 &&
+           (self->anchors[0].rev <= end || !is_anchored_in(self, &self->anchors[0], self->epoch))) {
+        self->report->of_other_epochs += self->anchors[0].rev > end;
+        self->anchors++;
+        self->n_anchors--;
+    }
+}
+
 /* What the ends say about each other, as far as the events that were read have not told. */
 static void judge_ends(check_t *self)
 {
@@ -143,6 +164,7 @@ static void judge_ends(check_t *self)
         blame(self, self->link_end + 1, "the chain's row is missing");
     if (self->link_end > self->audit_head)
         blame(self, self->audit_head + 1, "the head of the chain is before this event");
+    skip_other_epochs(self, self->audit_head < self->rev ? self->audit_head : self->rev);
     if (self->n_anchors > 0 && self->anchors[0].rev > self->rev)
         blame(self, self->rev + 1,
               "the event is missing: the stream was shortened, a later one was anchored");
@@ -282,13 +304,18 @@ static const char *fault_of_link(const check_t *self, int64_t rev)
 }
 
 /* What was anchored at this revision, if anything. One revision may have been anchored several
- * times. */
-static const char *fault_of_anchor(check_t *self, int64_t rev)
+ * times, and before a restore as another event, which was of another epoch. */
+static const char *fault_of_anchor(check_t *self, const log_event_t *event)
 {
     const char *fault = NULL;
+    int64_t rev = event->rev;
     while (self->n_anchors > 0 && self->anchors[0].rev <= rev) {
-        if (self->anchors[0].rev == rev && !link_eq(&self->anchors[0].link, &self->link))
+        bool is_other =
+            self->anchors[0].rev == rev && !link_eq(&self->anchors[0].link, &self->link);
+        if (is_other && is_anchored_in(self, &self->anchors[0], event->epoch))
             fault = "the history up to this event is not the one that was anchored";
+        else if (is_other)
+            self->report->of_other_epochs++;
         self->anchors++;
         self->n_anchors--;
     }
@@ -303,7 +330,7 @@ static void check_row(check_t *self, const row_t *row)
         self->link = chain_link(&self->link, event);
         fault = fault_of_link(self, event->rev);
         if (fault == NULL)
-            fault = fault_of_anchor(self, event->rev);
+            fault = fault_of_anchor(self, event);
     }
     if (fault != NULL)
         blame(self, event->rev, fault);
@@ -362,6 +389,7 @@ err_t verify_stream(pg_t *pg, const anchors_t *anchors, const uuid_t *stream,
     *out = (verify_report_t){.ok = true};
     check_t check = {
         .pg = pg, .limit = limit, .stream = stream, .report = out, .link = LINK_GENESIS};
+    check.all_anchors = anchors;
     if (anchors != NULL)
         check.anchors = anchors_of(anchors, stream, &check.n_anchors);
     bool is_good = read_ends(&check);

@@ -3,6 +3,7 @@
  * only listens. */
 #include "tests/db/history.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -514,6 +515,32 @@ static int64_t anchored(const uuid_t *stream)
     return rev;
 }
 
+static int64_t metric_of(const char *name)
+{
+    buf_t text = {0};
+    metrics_write(world.network.metrics, &text);
+    buf_append_byte(&text, '\0');
+    char wanted[100];
+    snprintf(wanted, sizeof wanted, "\n%s ", name);
+    const char *at = strstr((const char *)text.data, wanted);
+    int64_t value = at == NULL ? -1 : strtoll(at + strlen(wanted), NULL, 10);
+    buf_fini(&text);
+    return value;
+}
+
+static size_t n_files_like(const char *end)
+{
+    size_t n = 0;
+    DIR *dir = opendir(data_dir);
+    struct dirent *entry;
+    while ((entry = readdir(dir)) != NULL) {
+        size_t n_chars = strlen(entry->d_name);
+        n += n_chars > strlen(end) && strcmp(entry->d_name + n_chars - strlen(end), end) == 0;
+    }
+    closedir(dir);
+    return n;
+}
+
 static int64_t note(const char *key)
 {
     buf_t text = {0};
@@ -764,6 +791,77 @@ static void a_directory_that_is_away_does_not_stop_the_chain(void **state)
     assert_int_equal(note("catching_up"), 0);
 }
 
+static void damage(const char *words, off_t at)
+{
+    char path[100];
+    snprintf(path, sizeof path, "%s/anchors", data_dir);
+    int fd = open(path, O_RDWR);
+    assert_true(fd >= 0);
+    if (at < 0)
+        at = lseek(fd, 0, SEEK_END) + at;
+    assert_int_equal(pwrite(fd, words, strlen(words), at), (ssize_t)strlen(words));
+    close(fd);
+}
+
+/* What was in the damaged file is anchored again, though it does not move. */
+static void a_damaged_file_is_kept_and_all_is_anchored_anew(void **state)
+{
+    (void)state;
+    uuid_t quiet = new_stream(), stream = new_stream();
+    h_add(&quiet, 1, 2, 10);
+    h_add(&stream, 1, 3, 10);
+    lead(true);
+    send_events(&quiet, 1, 2);
+    send_events(&stream, 1, 2);
+    pass(61 * US_PER_S);
+    assert_int_equal(anchored(&quiet), 2);
+    damage("garbage in the middle\n", 100);
+    damage("x", -1); /* another time of change, and no end */
+    send_events(&stream, 3, 3);
+    pass(61 * US_PER_S);
+    pass(2 * US_PER_S);
+    assert_int_equal(anchored(&stream), 3);
+    assert_int_equal(anchored(&quiet), 2);
+    assert_int_equal(metric_of("taskwire_audit_anchor_damages_total"), 1);
+    assert_int_equal(n_files_like("-damaged"), 1);
+}
+
+static void a_torn_end_costs_nothing(void **state)
+{
+    (void)state;
+    uuid_t stream = new_stream();
+    h_add(&stream, 1, 3, 10);
+    lead(true);
+    send_events(&stream, 1, 2);
+    pass(61 * US_PER_S);
+    size_t n = n_blocks();
+    damage("zblock 20", -1); /* the last line has no end */
+    send_events(&stream, 3, 3);
+    pass(61 * US_PER_S);
+    pass(2 * US_PER_S);
+    assert_int_equal(anchored(&stream), 3);
+    assert_int_equal(n_blocks(), n);
+    assert_int_equal(n_files_like("-damaged"), 0);
+}
+
+static void another_epoch_is_anchored_in_a_file_of_its_own(void **state)
+{
+    (void)state;
+    uuid_t stream = new_stream();
+    h_add(&stream, 1, 3, 10);
+    lead(true);
+    send_events(&stream, 1, 3);
+    pass(61 * US_PER_S);
+    script(database.url, "UPDATE log_epoch SET epoch = 'fedcba9876543210'");
+    lead(false);
+    lead(true);
+    pass(2 * US_PER_S);
+    script(database.url, "UPDATE log_epoch SET epoch = '" H_EPOCH "'");
+    assert_int_equal(n_files_like("-epoch"), 1);
+    assert_int_equal(anchored(&stream), 3);
+    assert_int_equal(n_blocks(), 1);
+}
+
 #define MANY 70000
 
 static void add_many_heads(void)
@@ -873,6 +971,9 @@ int main(void)
         OF_ACTOR(who_no_longer_leads_does_not_anchor),
         OF_ACTOR(a_disk_that_is_full_for_a_while_costs_nothing),
         OF_ACTOR(a_directory_that_is_away_does_not_stop_the_chain),
+        OF_ACTOR(a_damaged_file_is_kept_and_all_is_anchored_anew),
+        OF_ACTOR(a_torn_end_costs_nothing),
+        OF_ACTOR(another_epoch_is_anchored_in_a_file_of_its_own),
         OF_ACTOR(more_heads_than_the_table_holds_are_anchored_in_parts),
         OF_ACTOR(heads_that_a_full_disk_left_no_room_for_are_looked_up_again),
     };

@@ -384,7 +384,8 @@ static void anchor_rows(void *arg, pg_fate_t fate, const pg_result_t *result)
         heads[i].rev = pg_int(result, (int)i, 1);
         memcpy(heads[i].link.bytes, pg_bytes(result, (int)i, 2).data, LINK_BYTES);
     }
-    const anchor_block_t block = {heads, self->n, H_EPOCH, H_START_US, false};
+    const anchor_block_t block = {
+        .heads = heads, .n_heads = self->n, .epoch = H_EPOCH, .at_us = H_START_US};
     if (!anchor_append(self->anchor, &block, error, sizeof error))
         fail_msg("%s", error);
     free(heads);
@@ -471,6 +472,50 @@ static void a_stream_shortened_with_its_chain_is_found_by_the_anchors(void **sta
     rechain(&stream, 0);
     report = verify_with(&stream, anchors);
     assert_bad(&report, 1, "a later one was anchored");
+    anchors_destroy(&anchors);
+}
+
+static void set_epoch(const char *epoch)
+{
+    char sql[100];
+    snprintf(sql, sizeof sql, "UPDATE log_epoch SET epoch = '%s'", epoch);
+    script(database.url, "%s", sql);
+}
+
+/* A backup of revision 3 comes back under another epoch, after revision 5 was anchored. */
+static void what_was_anchored_behind_a_backup_is_of_another_epoch(void **state)
+{
+    (void)state;
+    uuid_t stream = audited_stream(3);
+    anchor_all();
+    h_add(&stream, 4, 5, 10);
+    (void)h_audit(&stream, 4, 5);
+    anchor_all();
+    anchors_t *anchors = read_anchors("anchors");
+    h_tamper("DELETE FROM event WHERE stream = '%s' AND rev > 3", h_text(&stream));
+    h_set_head(&stream, 3);
+    rechain(&stream, 3);
+    verify_report_t report = verify_with(&stream, anchors);
+    assert_bad(&report, 4, "a later one was anchored");
+    set_epoch("fedcba9876543210");
+    report = verify_with(&stream, anchors);
+    assert_fine(&report, 3, 3);
+    assert_int_equal(report.of_other_epochs, 1);
+    /* It goes on another way; what was before the backup is still vouched for. */
+    h_add(&stream, 4, 6, 30);
+    h_tamper("UPDATE event SET epoch = 'fedcba9876543210' WHERE stream = '%s' AND rev > 3",
+             h_text(&stream));
+    h_tamper("UPDATE event SET body = NULL, salt = NULL WHERE stream = '%s' AND rev > 3",
+             h_text(&stream));
+    rechain(&stream, 6);
+    report = verify_with(&stream, anchors);
+    assert_fine(&report, 6, 6);
+    assert_int_equal(report.of_other_epochs, 1);
+    rewrite_event(&stream, 2);
+    rechain(&stream, 6);
+    report = verify_with(&stream, anchors);
+    assert_bad(&report, 3, "anchored");
+    set_epoch(H_EPOCH);
     anchors_destroy(&anchors);
 }
 
@@ -666,6 +711,48 @@ static void wrong_anchors_are_told_and_the_rest_is_checked(void **state)
     assert_non_null(strstr(out, "block 2"));
 }
 
+static void files_beside_the_anchors_are_checked_too(void **state)
+{
+    (void)state;
+    char out[4000];
+    uuid_t stream = audited_stream(4);
+    anchor_all();
+    assert_int_equal(rename(path_of("anchors"), path_of("anchors.1")), 0);
+    anchor_all();
+    copy_file("anchors", "anchors.2026-damaged");
+    assert_int_equal(run(NULL, out, sizeof out), 0);
+    assert_non_null(strstr(out, "anchor_blocks=3"));
+    assert_int_equal(truncate(path_of("anchors"), 0), 0);
+    unlink(path_of("anchors.2026-damaged"));
+    rewrite_event(&stream, 2);
+    rechain(&stream, 4);
+    assert_int_equal(run(NULL, out, sizeof out), 1); /* only the former file knew */
+    assert_non_null(strstr(out, "rev=4: the history up to this event"));
+    int fd = open(path_of("anchors.1"), O_RDWR);
+    assert_int_equal(pwrite(fd, "XX", 2, 200), 2);
+    close(fd);
+    assert_int_equal(run(NULL, out, sizeof out), 1);
+    assert_non_null(strstr(out, "anchors.1: line 3: block 1 has a line that is none"));
+}
+
+static void heads_of_another_epoch_are_noted(void **state)
+{
+    (void)state;
+    char out[4000];
+    uuid_t stream = audited_stream(5);
+    anchor_all();
+    h_tamper("DELETE FROM event WHERE stream = '%s' AND rev > 3", h_text(&stream));
+    h_set_head(&stream, 3);
+    rechain(&stream, 3);
+    set_epoch("fedcba9876543210");
+    int code = run(NULL, out, sizeof out);
+    set_epoch(H_EPOCH);
+    assert_int_equal(code, 0);
+    assert_non_null(strstr(out, "note: 1 anchored heads are of another epoch"));
+    assert_int_equal(run(NULL, out, sizeof out), 1);
+    assert_non_null(strstr(out, "shortened"));
+}
+
 static void more_streams_than_a_page_are_all_checked(void **state)
 {
     (void)state;
@@ -728,6 +815,7 @@ int main(void)
         cmocka_unit_test(a_changed_head_of_the_chain_is_found),
         FRESH(a_history_rewritten_with_its_chain_is_found_by_the_anchors),
         FRESH(a_stream_shortened_with_its_chain_is_found_by_the_anchors),
+        FRESH(what_was_anchored_behind_a_backup_is_of_another_epoch),
         FRESH(a_list_is_checked_with_the_anchors_in_the_directory),
         FRESH(damaged_anchors_are_told),
         cmocka_unit_test(a_check_that_takes_too_long_or_is_not_wanted_ends),
@@ -736,6 +824,8 @@ int main(void)
         FRESH(streams_that_only_the_anchors_know_are_named),
         FRESH(a_copy_of_the_anchors_finds_what_the_file_itself_no_longer_tells),
         FRESH(wrong_anchors_are_told_and_the_rest_is_checked),
+        FRESH(files_beside_the_anchors_are_checked_too),
+        FRESH(heads_of_another_epoch_are_noted),
         FRESH(more_streams_than_a_page_are_all_checked),
         FRESH(without_a_database_nothing_is_claimed),
     };

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Files of anchors: written, torn at every length, changed by somebody, on a full disk, by two at
- * once. */
+/* Files of anchors: written, grown, torn at every length, changed by somebody, on a full disk, by
+ * two at once. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sodium.h>
@@ -79,10 +80,32 @@ static int make_dir(void **state)
 static int remove_dir(void **state)
 {
     (void)state;
-    static const char *const names[] = {"anchors", "anchor.key", "anchor.pub", "moved", "other"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        unlink(path_of(names[i]));
+    DIR *all = opendir(dir);
+    struct dirent *entry;
+    while ((entry = readdir(all)) != NULL) {
+        if (entry->d_name[0] != '.')
+            unlinkat(dirfd(all), entry->d_name, 0);
+    }
+    closedir(all);
     return rmdir(dir);
+}
+
+/* The name of the one file that ends so; empty: there is none. */
+static const char *file_like(const char *end)
+{
+    static char name[256];
+    DIR *all = opendir(dir);
+    struct dirent *entry;
+    name[0] = '\0';
+    while ((entry = readdir(all)) != NULL) {
+        size_t n = strlen(entry->d_name);
+        if (n > strlen(end) && strcmp(entry->d_name + n - strlen(end), end) == 0) {
+            assert_string_equal(name, "");
+            strcpy(name, entry->d_name);
+        }
+    }
+    closedir(all);
+    return name;
 }
 
 /* --- anchors --- */
@@ -108,7 +131,11 @@ static bool append(anchor_t *anchor, int stream, int64_t rev, int n_heads, bool 
     anchor_head_t heads[8];
     for (int i = 0; i < n_heads; i++)
         heads[i] = head_of(stream + n_heads - 1 - i, rev);
-    const anchor_block_t block = {heads, (size_t)n_heads, epoch, FIRST_US + rev * DAY_US, is_part};
+    const anchor_block_t block = {.heads = heads,
+                                  .n_heads = (size_t)n_heads,
+                                  .epoch = epoch,
+                                  .at_us = FIRST_US + rev * DAY_US,
+                                  .is_part = is_part};
     return anchor_append(anchor, &block, error, sizeof error);
 }
 
@@ -151,7 +178,8 @@ static void assert_reads(size_t n_blocks, bool is_torn)
     anchors_destroy(&anchors);
 }
 
-/* The file is refused with these words, and an appender refuses it too and leaves it alone. */
+/* The file is refused with these words, and an appender goes on beside it: it is kept as it is
+ * under another name. */
 static void assert_refused(const char *words)
 {
     buf_t before = file_bytes("anchors");
@@ -159,10 +187,20 @@ static void assert_refused(const char *words)
     assert_null(anchors);
     if (strstr(error, words) == NULL)
         fail_msg("%s: without %s", error, words);
-    anchor_t *anchor = anchor_open(dir, error, sizeof error);
-    assert_null(anchor);
-    assert_true(error[0] != '\0');
-    assert_file("anchors", buf_slice(&before));
+    anchor_finding_t finding;
+    anchor_t *anchor = open_here();
+    assert_true(anchor_take_finding(anchor, &finding));
+    assert_true(finding.is_damaged);
+    const char *kept = file_like("-damaged");
+    if (strstr(finding.words, words) == NULL || strstr(finding.words, kept) == NULL)
+        fail_msg("%s: without %s", finding.words, words);
+    assert_false(anchor_take_finding(anchor, &finding));
+    assert_file(kept, buf_slice(&before));
+    assert_true(anchor_last_us(anchor) == INSTANT_NONE);
+    assert_true(append(anchor, 1, 9, 1, false));
+    anchor_close(&anchor);
+    assert_reads(1, false);
+    unlink(path_of(kept));
     buf_fini(&before);
 }
 
@@ -339,12 +377,121 @@ static void an_epoch_that_would_break_the_format_is_refused(void **state)
     (void)state;
     anchor_t *anchor = open_here();
     anchor_head_t head = head_of(1, 1);
-    anchor_block_t block = {&head, 1, "0123456 89abcdef", FIRST_US, false};
+    anchor_block_t block = {
+        .heads = &head, .n_heads = 1, .epoch = "0123456 89abcdef", .at_us = FIRST_US};
     assert_false(anchor_append(anchor, &block, error, sizeof error));
     block.epoch = "0123456\n89abcdef";
     assert_false(anchor_append(anchor, &block, error, sizeof error));
     anchor_close(&anchor);
     assert_int_equal(access(path_of("anchors"), F_OK), -1);
+}
+
+static void a_file_that_is_begun_with_what_moved_holds_a_part(void **state)
+{
+    (void)state;
+    anchor_t *anchor = open_here();
+    anchor_head_t head = head_of(1, 1);
+    const anchor_block_t block = {
+        .heads = &head, .n_heads = 1, .epoch = epoch, .at_us = FIRST_US, .is_of_moved = true};
+    assert_true(anchor_append(anchor, &block, error, sizeof error));
+    assert_true(anchor_last_us(anchor) == INSTANT_NONE);
+    assert_true(anchor_append(anchor, &block, error, sizeof error));
+    assert_true(anchor_last_us(anchor) == FIRST_US);
+    anchor_close(&anchor);
+    assert_reads(2, false);
+}
+
+static void another_epoch_begins_a_new_file(void **state)
+{
+    (void)state;
+    anchor_finding_t finding;
+    write_three();
+    buf_t before = file_bytes("anchors");
+    anchor_t *anchor = open_here();
+    anchor_t *slow = open_here();
+    assert_true(anchor_enter(anchor, epoch, error, sizeof error));
+    assert_true(anchor_last_us(anchor) != INSTANT_NONE);
+    assert_true(anchor_enter(anchor, "fedcba9876543210", error, sizeof error));
+    assert_true(anchor_last_us(anchor) == INSTANT_NONE);
+    assert_true(anchor_take_finding(anchor, &finding));
+    assert_false(finding.is_damaged);
+    assert_file(file_like("-epoch"), buf_slice(&before));
+    assert_true(append(slow, 1, 9, 1, false)); /* in a file of its own */
+    assert_reads(1, false);
+    anchor_close(&slow);
+    anchor_close(&anchor);
+    buf_fini(&before);
+}
+
+/* --- files that grow --- */
+
+#define MANY ANCHOR_MAX_HEADS
+
+static void append_many(anchor_t *anchor, int64_t rev)
+{
+    anchor_head_t *heads = calloc(MANY, sizeof *heads);
+    for (uint32_t i = 0; i < MANY; i++) {
+        heads[i] = head_of(2, rev);
+        memcpy(heads[i].stream.bytes, &i, sizeof i);
+    }
+    const anchor_block_t block = {
+        .heads = heads, .n_heads = MANY, .epoch = epoch, .at_us = FIRST_US + rev};
+    assert_true(anchor_append(anchor, &block, error, sizeof error));
+    free(heads);
+}
+
+static int64_t size_of(const char *name)
+{
+    struct stat info;
+    return stat(path_of(name), &info) == 0 ? info.st_size : -1;
+}
+
+static void fail_of_bad(void *arg, const char *path, const char *why)
+{
+    (void)arg;
+    fail_msg("%s: %s", path, why);
+}
+
+/* Every stream's newest head, and that of one which never moved again, from all files there are. */
+static void assert_nothing_is_lost(int64_t rev)
+{
+    anchors_t *anchors = anchors_read_dir(dir, NULL, fail_of_bad, NULL);
+    anchor_head_t quiet = head_of(1, 1);
+    size_t n = 0;
+    assert_non_null(anchors_of(anchors, &quiet.stream, &n));
+    for (uint32_t i = 0; i < MANY; i += 997) {
+        anchor_head_t wanted = head_of(2, rev);
+        memcpy(wanted.stream.bytes, &i, sizeof i);
+        const anchor_head_t *heads = anchors_of(anchors, &wanted.stream, &n);
+        assert_non_null(heads);
+        assert_memory_equal(&heads[n - 1], &wanted, sizeof wanted);
+    }
+    anchors_destroy(&anchors);
+}
+
+static void a_file_that_has_grown_goes_on_in_short(void **state)
+{
+    (void)state;
+    anchor_t *anchor = open_here();
+    anchor_t *other = open_here();
+    int64_t most = 0;
+    assert_true(append(anchor, 1, 1, 1, false)); /* never moves again */
+    for (int64_t rev = 2; rev < 12; rev++) {
+        append_many(rev % 2 == 0 ? anchor : other, rev);
+        if (size_of("anchors") > most)
+            most = size_of("anchors");
+        assert_true(size_of("anchors.new") < 0);
+    }
+    assert_true(most < 40 * 1024 * 1024);
+    assert_true(size_of("anchors.1") > 0);
+    assert_nothing_is_lost(11);
+    assert_int_equal(unlink(path_of("anchors.1")), 0);
+    assert_nothing_is_lost(11); /* the new one vouches for all that the old one did */
+    anchor_close(&other);
+    anchor_close(&anchor);
+    anchor = open_here();
+    assert_true(anchor_last_us(anchor) == FIRST_US + 11);
+    anchor_close(&anchor);
 }
 
 /* --- what was torn --- */
@@ -463,7 +610,7 @@ static void blocks_that_were_taken_out_moved_or_repeated_are_found(void **state)
     compose(buf_slice(&whole), (size_t[]){0, 1, 2, 2}, 4);
     assert_refused("block 3 does not follow");
     compose(buf_slice(&whole), (size_t[]){1, 2}, 2);
-    assert_refused("first line");
+    assert_refused("line 1: it is not that of a file of anchors");
     buf_fini(&whole);
 }
 
@@ -633,6 +780,9 @@ int main(void)
         HERE(two_may_append_to_one_file),
         HERE(a_file_that_was_moved_away_is_begun_anew),
         HERE(an_epoch_that_would_break_the_format_is_refused),
+        HERE(a_file_that_is_begun_with_what_moved_holds_a_part),
+        HERE(another_epoch_begins_a_new_file),
+        HERE(a_file_that_has_grown_goes_on_in_short),
         HERE(a_file_torn_anywhere_is_read_and_gone_on_with),
         HERE(zeroes_that_a_crash_left_are_cut),
         HERE(zeroes_in_the_middle_are_no_crash),
