@@ -227,11 +227,14 @@ static void tell_access(sync_t *self, const log_event_t *from, const event_t *ev
     access_t access = {UUID_NIL, UUID_NIL, UUID_NIL};
     bool is_member = from->type == EVENT_MEMBER_ADDED || from->type == EVENT_MEMBER_CHANGED ||
                      from->type == EVENT_MEMBER_REMOVED;
+    bool is_new = from->type == EVENT_LIST_CREATED;
     bool is_list = from->type == EVENT_LIST_DELETED || from->type == EVENT_LIST_RESTORED;
     bool is_token = from->type == EVENT_TOKEN_DELETED;
     if (is_member && !find_member(from, event, &access.account))
         return;
-    if (is_member || is_list)
+    if (is_new && event != NULL)
+        access.account = event->by; /* its owner */
+    if (is_member || is_list || is_new)
         access.list = from->stream;
     else if (is_token || from->type == EVENT_ACCOUNT_UPDATED)
         access.account = from->stream;

@@ -40,6 +40,8 @@ static void init_links(hub_t *self)
     link_init(&self->pages);
     link_init(&self->held_pages);
     link_init(&self->snapshots);
+    link_init(&self->rosters);
+    link_init(&self->unread_rosters);
     link_init(&self->held_snapshots);
 }
 

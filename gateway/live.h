@@ -8,6 +8,7 @@
  *   ws_upgrade.c who may have a socket, in which subprotocol
  *   ws.c         sockets: login, messages, answers, closing
  *   subscribe.c  subscriptions: their beginning and their end
+ *   roster.c     sockets that follow all of their account's streams
  *   deliver.c    what is written when a socket takes more
  *   backfill.c   events read from the log for who is behind the ring
  *   snapshot.c   the state of a stream for who cannot resume
@@ -36,6 +37,7 @@ typedef struct followed followed_t;
 typedef struct subscription subscription_t;
 typedef struct page page_t; /* backfill.c */
 typedef struct snapshot snapshot_t; /* snapshot.c */
+typedef struct roster roster_t; /* roster.c */
 
 /* A question that is under way for somebody who may be gone when the answer comes. */
 typedef struct {
@@ -90,6 +92,7 @@ struct subscription {
     page_t *page;
     snapshot_t *snapshot;
     phase_t phase;
+    bool is_of_all; /* the client did not name the stream */
     bool is_suspended; /* its access is being looked up again: nothing goes out */
     bool is_allowed; /* while that is evaluated */
     bool must_check_again; /* access changed while `ask` was under way */
@@ -120,6 +123,7 @@ struct ws {
     link_t subscriptions;
     link_t ready;
     link_t commands; /* under way */
+    roster_t *roster; /* NULL: it follows what it has named */
     uint32_t n_subscriptions;
     uint32_t n_commands;
     ask_t *ask; /* who it is */
@@ -161,6 +165,9 @@ struct hub {
     uint32_t n_pages; /* being read or held */
     link_t snapshots; /* subscriptions that wait to load one */
     link_t held_snapshots;
+    link_t rosters; /* of sockets that follow all of their account's streams */
+    link_t unread_rosters;
+    uint32_t n_reading_rosters;
     uint32_t n_loading;
     size_t n_snapshot_bytes;
     arena_t *arena; /* of the message being handled */
@@ -215,6 +222,13 @@ void ws_settled(ws_t *self);
 
 void subscribe(ws_t *ws, const ws_request_t *request);
 void unsubscribe(ws_t *ws, const ws_request_t *request);
+/* What stands against it that can be said without asking the database. */
+problem_t subscribe_check(ws_t *ws, const ws_request_t *request);
+/* Subscribes to a stream; one of the same stream begins anew. `is_of_all`: the client did not name
+ * it, so if it may not read it, that is `removed`. */
+void subscription_begin(ws_t *ws, const ws_request_t *request, bool is_of_all);
+/* The socket's subscription to a stream, or NULL. */
+subscription_t *subscription_find(ws_t *ws, const uuid_t *stream);
 /* Its stream is followed from here on. */
 void subscription_followed(subscription_t *self);
 /* Looks access and head up (again), as soon as the database takes the question. */
@@ -236,6 +250,21 @@ bool subscription_is_showing(const subscription_t *self);
 void subscription_ask_again(subscription_t *self);
 const uuid_t *subscription_stream(const subscription_t *self);
 bool subscription_is_account(const subscription_t *self);
+
+/* --- roster.c --- */
+
+void subscribe_all(ws_t *ws, const ws_request_t *request);
+void unsubscribe_all(ws_t *ws, const ws_request_t *request);
+/* Ends following all; the subscriptions stay. */
+void roster_drop(ws_t *ws);
+/* A subscription of the socket to this stream has ended because access had. */
+void roster_lost(ws_t *ws, const uuid_t *stream);
+/* The account's own stream is followed from here on, or it cannot be. */
+void roster_account_followed(ws_t *ws);
+void roster_account_refused(ws_t *ws);
+/* Somebody's access changed: the lists of whom it concerns are read again. */
+void roster_access(hub_t *hub, const access_t *access);
+void roster_tick(hub_t *hub);
 
 /* --- deliver.c --- */
 

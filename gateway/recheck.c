@@ -272,6 +272,7 @@ void recheck_access(hub_t *hub, const access_t *access)
     else if (uuid_is_nil(&access->list))
         recheck_everything(hub);
     recheck_tick(hub);
+    roster_access(hub, access);
 }
 
 void recheck_tick(hub_t *hub)

@@ -79,12 +79,22 @@ static size_t begin(subscription_t *self, const char *op)
 
 void subscription_refuse(subscription_t *self, err_t err, const char *detail)
 {
+    if (err == ERR_NOT_FOUND && self->is_of_all) {
+        subscription_remove(self); /* nobody asked for it by name */
+        return;
+    }
+    if (subscription_is_account(self))
+        roster_account_refused(self->ws);
     problem_t problem = {.err = err, .detail = detail ? slice_str(detail) : slice_none()};
     size_t place = begin(self, "error");
     ws_put_key(&self->ws->outbox, "problem");
     problem_put_json(&problem, slice_none(), &self->ws->outbox);
     ws_end(self->ws, place);
+    ws_t *ws = self->ws;
+    uuid_t stream = *subscription_stream(self);
     subscription_end(self);
+    if (err == ERR_NOT_FOUND)
+        roster_lost(ws, &stream);
 }
 
 void subscription_reset(subscription_t *self, const char *reason)
@@ -98,8 +108,11 @@ void subscription_reset(subscription_t *self, const char *reason)
 
 void subscription_remove(subscription_t *self)
 {
-    ws_end(self->ws, begin(self, "removed"));
+    ws_t *ws = self->ws;
+    uuid_t stream = *subscription_stream(self);
+    ws_end(ws, begin(self, "removed"));
     subscription_end(self);
+    roster_lost(ws, &stream);
 }
 
 /* --- access and head --- */
@@ -208,6 +221,8 @@ static void on_head(void *arg, pg_fate_t fate, const pg_result_t *result)
 void subscription_followed(subscription_t *self)
 {
     link_leave(&self->waiting);
+    if (subscription_is_account(self))
+        roster_account_followed(self->ws);
     if (self->opening->can_resume)
         subscription_check(self);
     else
@@ -241,7 +256,7 @@ void subscription_flow(subscription_t *self, int64_t after, int64_t head)
 
 /* --- beginning --- */
 
-static subscription_t *find(ws_t *ws, const uuid_t *stream)
+subscription_t *subscription_find(ws_t *ws, const uuid_t *stream)
 {
     for (link_t *link = ws->subscriptions.next; link != &ws->subscriptions; link = link->next) {
         subscription_t *self = LINK_OWNER(link, subscription_t, of_socket);
@@ -260,17 +275,14 @@ static bool is_restricted_from(const ws_t *ws, const uuid_t *stream)
     return ws->n_lists > 0;
 }
 
-/* What can be said without asking the database. */
-static problem_t may_subscribe(ws_t *ws, const ws_request_t *request)
+problem_t subscribe_check(ws_t *ws, const ws_request_t *request)
 {
     problem_t problem = {0};
-    if (request->is_all)
-        return (problem_t){.err = ERR_NOT_IMPLEMENTED};
     if ((ws->scopes & SCOPE_READ) == 0)
         return (problem_t){.err = ERR_FORBIDDEN, .detail = slice_str("This token may not read.")};
-    if (is_restricted_from(ws, &request->stream))
+    if (!request->is_all && is_restricted_from(ws, &request->stream))
         return (problem_t){.err = ERR_NOT_FOUND, .detail = slice_str(SUBSCRIBE_NOT_FOUND)};
-    if (ws->n_subscriptions >= WS_MAX_SUBSCRIPTIONS)
+    if (!request->is_all && ws->n_subscriptions >= WS_MAX_SUBSCRIPTIONS)
         return (problem_t){.err = ERR_OVERLOADED,
                            .detail = slice_str("Too many subscriptions on one connection.")};
     (void)ws_admit(ws, &problem);
@@ -295,8 +307,11 @@ static opening_t *opening_new(const ws_request_t *request)
     return self;
 }
 
-static void begin_subscription(ws_t *ws, const ws_request_t *request)
+void subscription_begin(ws_t *ws, const ws_request_t *request, bool is_of_all)
 {
+    subscription_t *former = subscription_find(ws, &request->stream);
+    if (former != NULL)
+        subscription_end(former);
     subscription_t *self = calloc(1, sizeof *self);
     if (self == NULL)
         abort();
@@ -305,6 +320,7 @@ static void begin_subscription(ws_t *ws, const ws_request_t *request)
     link_init(&self->ready);
     link_init(&self->waiting);
     self->ws = ws;
+    self->is_of_all = is_of_all;
     self->opening = opening_new(request);
     link_append(&ws->subscriptions, &self->of_socket);
     ws->n_subscriptions++;
@@ -314,20 +330,22 @@ static void begin_subscription(ws_t *ws, const ws_request_t *request)
 
 void subscribe(ws_t *ws, const ws_request_t *request)
 {
-    /* One of the same stream begins anew. */
-    subscription_t *former = request->is_all ? NULL : find(ws, &request->stream);
+    /* One of the same stream begins anew, or ends: it was asked for in another way. */
+    subscription_t *former = subscription_find(ws, &request->stream);
     if (former != NULL)
         subscription_end(former);
-    problem_t problem = may_subscribe(ws, request);
+    problem_t problem = subscribe_check(ws, request);
     if (problem.err != ERR_OK)
         ws_refuse(ws, request->ref, &problem);
     else
-        begin_subscription(ws, request);
+        subscription_begin(ws, request, false);
 }
 
 void unsubscribe(ws_t *ws, const ws_request_t *request)
 {
-    subscription_t *self = find(ws, &request->stream);
+    subscription_t *self = subscription_find(ws, &request->stream);
+    if (self != NULL && subscription_is_account(self))
+        roster_account_refused(ws);
     if (self != NULL)
         subscription_end(self);
     size_t place = ws_begin(ws);

@@ -62,6 +62,7 @@ static void drop_outbox(ws_t *self)
 
 static void ws_destroy(ws_t *self)
 {
+    roster_drop(self);
     while (!link_is_alone(&self->subscriptions))
         subscription_end(LINK_OWNER(self->subscriptions.next, subscription_t, of_socket));
     ws_command_forget_all(self);
@@ -328,10 +329,10 @@ static void dispatch(ws_t *self, const ws_request_t *request)
         refuse_hello(self, request);
         break;
     case WS_OP_SUBSCRIBE:
-        subscribe(self, request);
+        (request->is_all ? subscribe_all : subscribe)(self, request);
         break;
     case WS_OP_UNSUBSCRIBE:
-        unsubscribe(self, request);
+        (request->is_all ? unsubscribe_all : unsubscribe)(self, request);
         break;
     case WS_OP_COMMAND:
         ws_command(self, request);
@@ -441,6 +442,7 @@ void ws_on_tick(gateway_t *gateway)
     }
     recheck_tick(hub);
     subscription_tick(hub);
+    roster_tick(hub);
     backfill_tick(hub);
     snapshot_tick(hub);
     hub_tick(hub);

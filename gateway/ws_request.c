@@ -56,15 +56,54 @@ static void read_stream(reading_t *self)
         data_uuid(&value, &self->out->stream);
 }
 
+/* A stream and the rev that the client has of it; written with the id in lower case, as it is
+ * looked up. */
+static bool read_place(data_value_t *place, mp_reader_t *reader, buf_t *out)
+{
+    uuid_t stream;
+    int64_t rev;
+    if (!mp_get_str(reader, &place->key) || !mp_get_raw(reader, &place->raw))
+        return false;
+    if (!uuid_parse(place->key, &stream)) {
+        data_refuse(place, "a stream is named by its id");
+        return true;
+    }
+    if (!data_int(place, &rev))
+        return true;
+    if (rev < 0)
+        data_refuse(place, "a revision is not negative");
+    mp_put_uuid(out, &stream);
+    mp_put_int(out, rev);
+    return true;
+}
+
+static void read_afters(reading_t *self, const data_value_t *value)
+{
+    data_value_t place = *value;
+    buf_t out = {0};
+    uint32_t n_pairs = 0;
+    mp_reader_t reader = mp_reader(value->raw);
+    if (mp_peek(&reader) != MP_MAP || !mp_get_map(&reader, &n_pairs) || n_pairs > WS_MAX_AFTERS) {
+        data_refuse(value, "this must be an object of at most 1000 revisions, by stream");
+        return;
+    }
+    place.path = data_pointer(value);
+    mp_put_map(&out, n_pairs);
+    for (uint32_t i = 0; i < n_pairs; i++) {
+        if (!read_place(&place, &reader, &out))
+            break;
+    }
+    self->out->afters = arena_copy(self->arena, buf_slice(&out));
+    buf_fini(&out);
+}
+
 static void read_after(reading_t *self)
 {
     data_value_t value;
     if (data_get(&self->data, "after", &value) != DATA_GIVEN)
         return;
     if (self->out->is_all) {
-        data_map_t afters;
-        if (data_map(&value, &afters))
-            self->out->afters = value.raw;
+        read_afters(self, &value);
         return;
     }
     if (!data_int(&value, &self->out->after))
@@ -74,12 +113,17 @@ static void read_after(reading_t *self)
         data_refuse(&value, "a revision is not negative");
 }
 
-static void read_subscribe(reading_t *self)
+static void read_which(reading_t *self)
 {
-    data_value_t value;
     read_bool(self, "all", &self->out->is_all);
     if (!self->out->is_all)
         read_stream(self);
+}
+
+static void read_subscribe(reading_t *self)
+{
+    data_value_t value;
+    read_which(self);
     read_after(self);
     if (data_get(&self->data, "epoch", &value) == DATA_GIVEN)
         data_str(&value, MAX_EPOCH_BYTES, &self->out->epoch);
@@ -110,8 +154,8 @@ static const struct {
     ws_op_t op;
     void (*read)(reading_t *self);
 } op_rows[] = {
-    {WS_OP_HELLO, read_hello},        {WS_OP_SUBSCRIBE, read_subscribe},
-    {WS_OP_UNSUBSCRIBE, read_stream}, {WS_OP_COMMAND, read_command},
+    {WS_OP_HELLO, read_hello},       {WS_OP_SUBSCRIBE, read_subscribe},
+    {WS_OP_UNSUBSCRIBE, read_which}, {WS_OP_COMMAND, read_command},
     {WS_OP_PING, read_nothing},
 };
 

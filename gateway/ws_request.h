@@ -9,6 +9,7 @@
 
 #define WS_REF_MAX_BYTES 128
 #define WS_TOKEN_MAX_BYTES 512
+#define WS_MAX_AFTERS 1000 /* positions of a `subscribe` to all */
 
 typedef enum {
     WS_OP_NONE, /* could not be read */
@@ -28,7 +29,7 @@ typedef struct {
     bool is_all;
     bool has_after;
     int64_t after;
-    slice_t afters; /* with `all`: a msgpack map of stream → rev, or absent */
+    slice_t afters; /* with `all`: a msgpack map of stream → rev (ids in lower case), or absent */
     slice_t epoch; /* absent: none */
     bool closed;
     slice_t command; /* a msgpack map, or absent */

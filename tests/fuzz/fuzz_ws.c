@@ -64,7 +64,7 @@ static void check_request(const ws_request_t *request, arena_t *arena)
         must(!request->has_after || request->after >= 0);
         break;
     case WS_OP_UNSUBSCRIBE:
-        must(!uuid_is_nil(&request->stream));
+        must(request->is_all == uuid_is_nil(&request->stream));
         break;
     case WS_OP_COMMAND:
         check_command(request->command, arena);

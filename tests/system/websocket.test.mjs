@@ -294,12 +294,70 @@ describe('WebSocket', { timeout: 600_000 }, () => {
     await socket.close();
   });
 
-  it('what is not there yet says so', async () => {
-    const socket = await open();
-    socket.send({ op: 'subscribe', all: true, ref: 1 });
-    problem((await answerTo(socket, 1)).problem, 501, 'not_implemented');
-    await lives(socket);
+  // --- following everything ---
+
+  it('one request follows my account and all my lists, those that I make or join later too', async () => {
+    for (const [where, protocol] of [[first, 'taskwire.v1.json'], [second, MSGPACK]]) {
+      const client = await Client.register(url);
+      const lists = [await client.list(), await client.list()];
+      const socket = await Socket.open(where.url, { token: client.token, protocol });
+      socket.send({ op: 'subscribe', all: true, ref: 'all' });
+      for (const id of [client.account, ...lists.map((list) => list.id)]) {
+        const answer = await socket.find((message) => message.stream === id, `an answer for ${id}`);
+        assert.deepEqual([answer.op, answer.ref], ['snapshot', 'all']);
+      }
+      const snapshotOf = (id) => socket.find((message) => message.op === 'snapshot' && message.stream === id, `list ${id} appears`);
+      const made = await client.list();
+      assert.equal((await snapshotOf(made.id)).ref, undefined);
+      const shared = await me.list();
+      granted(await me.post(`/v1/lists/${shared.id}/members`, { email: client.email, role: 'editor' }), 201);
+      await snapshotOf(shared.id);
+      for (const id of [lists[0].id, made.id, shared.id]) {
+        const task = await client.task(id);
+        const event = await socket.find((message) => message.op === 'event' && message.task === task.id, 'the event of the task');
+        assert.equal(event.stream, id);
+      }
+      await run(socket, { op: 'member.remove', list: shared.id, data: { account: client.account } });
+      await me.task(shared.id);
+      const told = await socket.find((message) => message.op === 'removed' || message.ok === false, 'an end');
+      if (told.op === 'removed') assert.equal(told.stream, shared.id);
+      socket.send({ op: 'unsubscribe', all: true, ref: 'enough' });
+      assert.deepEqual(await answerTo(socket, 'enough'), { op: 'unsubscribed', ref: 'enough', all: true });
+      const from = socket.messages.length;
+      await client.task(made.id);
+      await client.list();
+      await lives(socket);
+      assert.deepEqual(socket.messages.slice(from, -1), []);
+      await socket.close();
+    }
+  });
+
+  it('who follows everything resumes where it was, and is told of what is not theirs any more', async () => {
+    const client = await Client.register(url);
+    const [list, other] = [await client.list(), await client.list()];
+    for (let i = 0; i < 3; i++) await client.task(list.id);
+    const strange = await me.list();
+    const { epoch } = granted(await client.get(`/v1/lists/${list.id}/events`));
+    const socket = await client.socket();
+    socket.send({ op: 'subscribe', all: true, after: { [list.id.toUpperCase()]: 2, [strange.id]: 1, [client.account]: 0 }, epoch });
+    assert.equal((await socket.find((message) => message.stream === list.id, 'the list')).op, 'subscribed');
+    assert.equal((await socket.find((message) => message.stream === other.id, 'the other')).op, 'snapshot');
+    assert.equal((await socket.find((message) => message.stream === strange.id, 'the stranger')).op, 'removed');
+    assert.equal((await socket.find((message) => message.stream === client.account, 'the account')).op, 'subscribed');
+    assert.deepEqual((await eventsUpTo(socket, list.id, 4)).map((event) => event.rev), [3, 4]);
     await socket.close();
+    const only = await tokenOf(client, { lists: [other.id] });
+    const restricted = await Socket.open(url, { token: only.secret ?? only.token });
+    restricted.send({ op: 'subscribe', all: true, ref: 1 });
+    await restricted.find((message) => message.op === 'snapshot', 'the only list');
+    await lives(restricted);
+    assert.deepEqual(restricted.messages.filter((message) => message.stream).map((message) => message.stream), [other.id]);
+    for (const message of [{ after: 3 }, { after: { x: 1 } }, { after: { [list.id]: -1 } }, { stream: list.id }]) {
+      const ref = uuid();
+      restricted.send({ op: 'subscribe', all: true, ref, ...message });
+      problem((await answerTo(restricted, ref)).problem, 422, 'invalid');
+    }
+    await restricted.close();
   });
 
   // --- msgpack ---

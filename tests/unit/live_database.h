@@ -121,6 +121,30 @@ static inline void w_run_members(const pg_params_t *params, pg_result_t *out)
     }
 }
 
+static inline void w_run_accounts_of(const pg_params_t *params, pg_result_t *out)
+{
+    uuid_t list = w_param_id(params, 0);
+    const w_stream_t *stream = w_find(&list);
+    for (int i = 0; i < W_ACCOUNTS; i++) {
+        if (stream->is_member[i])
+            w_row(out)[0].id = w_account(i);
+    }
+}
+
+static inline void w_run_lists_of(const pg_params_t *params, pg_result_t *out)
+{
+    uuid_t id = w_param_id(params, 0);
+    int account = w_account_index(&id);
+    bool is_restricted = w_param(params, 1).data != NULL;
+    for (int i = 0; i < W_LISTS; i++) {
+        if (w_list(i)->is_member[account] &&
+            (!is_restricted || w_param_has(params, 1, &w_list(i)->id)))
+            w_row(out)[0].id = w_list(i)->id;
+    }
+    for (int i = 0; i < out->n_rows; i++)
+        w_put_int(&out->cells[i * W_COLS + 1], out->n_rows + w.n_lists_beyond);
+}
+
 static inline void w_run_tokens(const pg_params_t *params, pg_result_t *out)
 {
     for (int i = 0; i < W_ACCOUNTS; i++) {
@@ -146,7 +170,9 @@ static inline pg_result_t *w_execute(const char *sql, const pg_params_t *params)
         {"SELECT p.rev, p.body", w_run_page},
         {"a.email, a.name", w_run_account},
         {"UNBOUNDED PRECEDING", w_run_tasks},
-        {"FROM member m JOIN list l", w_run_members},
+        {"SELECT m.list, count(*)", w_run_lists_of},
+        {"WHERE m.list = $1::uuid AND m.account = ANY", w_run_members},
+        {"SELECT m.account FROM member m", w_run_accounts_of},
         {"FROM token t", w_run_tokens},
         {"FROM account WHERE lower", w_run_email},
     };

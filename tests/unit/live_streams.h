@@ -137,6 +137,7 @@ static struct {
     int64_t session;
     int reads_limit; /* under way at once; more are refused as OVERLOADED */
     int n_reads;
+    int n_lists_beyond; /* lists of everybody that do not fit into one connection */
     w_read_t *reads;
     w_ask_t *asks;
     struct pg pg;

@@ -205,15 +205,6 @@ static void who_asks_too_often_is_told(void **state)
     assert_got(socket, "\"code\":\"rate_limited\"");
 }
 
-static void following_everything_is_not_there_yet(void **state)
-{
-    (void)state;
-    socket_t *socket = w_open(0, 0);
-    w_send(socket, "{\"op\":\"subscribe\",\"all\":true,\"after\":{},\"ref\":1}");
-    w_run();
-    assert_got(socket, "\"code\":\"not_implemented\"");
-}
-
 static void who_unsubscribes_gets_nothing_more(void **state)
 {
     (void)state;
@@ -719,7 +710,6 @@ int main(void)
         TEST(a_restricted_token_follows_only_its_lists),
         TEST(a_token_that_may_not_read_follows_nothing),
         TEST(who_asks_too_often_is_told),
-        TEST(following_everything_is_not_there_yet),
         TEST(who_unsubscribes_gets_nothing_more),
         TEST(a_second_subscription_to_a_stream_replaces_the_first),
         TEST(subscriptions_of_a_socket_are_bounded),

@@ -22,6 +22,7 @@ typedef enum { FOLLOW_NOT, FOLLOW_ASKED, FOLLOW_SNAPSHOT, FOLLOW_ON } follow_t;
 typedef struct {
     follow_t state;
     bool has_position;
+    bool must_ask; /* of who follows all: it was let go */
     int64_t rev; /* seen up to here */
     char epoch[EPOCH_CHARS];
 } place_t;
@@ -29,6 +30,9 @@ typedef struct {
 typedef struct {
     socket_t *socket;
     bool is_welcome;
+    bool follows_all; /* with one request, and never asks for a list that it has not heard of */
+    bool must_ask_all;
+    bool must_reconnect;
     place_t places[W_STREAMS];
 } client_t;
 
@@ -95,6 +99,16 @@ static int stream_of(const message_in_t *in)
     return (int)(w_find(&id) - w.streams);
 }
 
+static bool is_not_found(const message_in_t *in)
+{
+    slice_t problem;
+    message_in_t inner = {slice_none(), in->arena};
+    if (!mp_map_find(in->map, "problem", &problem))
+        return false;
+    inner.map = problem;
+    return int_of(&inner, "status") == 404;
+}
+
 /* Nobody is shown what came after its removal. */
 static void assert_visible(const client_t *self, int stream, int64_t rev)
 {
@@ -120,9 +134,18 @@ static void on_event(client_t *self, const message_in_t *in, int stream)
     tally.n_events++;
 }
 
+/* Who follows all is answered for streams that it did not name. */
+static void expect_answer(client_t *self, place_t *place)
+{
+    if (self->follows_all && place->state == FOLLOW_NOT)
+        place->state = FOLLOW_ASKED;
+    place->must_ask = false;
+}
+
 static void on_subscribed(client_t *self, const message_in_t *in, int stream)
 {
     place_t *place = &self->places[stream];
+    expect_answer(self, place);
     assert_int_equal(place->state, FOLLOW_ASKED);
     assert_true(place->has_position);
     assert_true(int_of(in, "rev") >= place->rev);
@@ -135,6 +158,7 @@ static void on_snapshot(client_t *self, const message_in_t *in, int stream)
 {
     place_t *place = &self->places[stream];
     int64_t rev = int_of(in, "rev");
+    expect_answer(self, place);
     assert_true(place->state == FOLLOW_ASKED || place->state == FOLLOW_SNAPSHOT);
     if (place->state == FOLLOW_SNAPSHOT)
         assert_int_equal(rev, place->rev);
@@ -168,12 +192,22 @@ static void on_message(client_t *self, const message_in_t *in)
     } else if (slice_is(op, "reset")) {
         assert_false(slice_is(text_of(in, "reason"), "the log has a gap"));
         on_end(self, stream, true);
+        self->places[stream].must_ask = true;
         tally.n_resets++;
     } else if (slice_is(op, "removed")) {
-        assert_true(self->places[stream].state != FOLLOW_NOT);
+        assert_true(self->follows_all || self->places[stream].state != FOLLOW_NOT);
         on_end(self, stream, false);
+        self->places[stream].must_ask = false;
         self->places[stream].has_position = false;
         tally.n_removed++;
+    } else if (slice_is(op, "error") && self->follows_all) {
+        if (stream >= 0)
+            on_end(self, stream, false);
+        if (stream >= W_ACCOUNTS || (stream >= 0 && text_of(in, "ref").data == NULL))
+            self->places[stream].must_ask = !is_not_found(in); /* else it appears by itself */
+        else
+            self->must_reconnect = true; /* perhaps nothing is followed */
+        tally.n_errors++;
     } else if (slice_is(op, "error")) {
         assert_true(stream >= 0 && self->places[stream].state == FOLLOW_ASKED);
         on_end(self, stream, false);
@@ -211,8 +245,13 @@ static void connect_client(client_t *self, int at)
     else
         self->socket = w_open(at, self->socket->account);
     self->is_welcome = false;
-    for (int i = 0; i < W_STREAMS; i++)
+    self->follows_all = roll(3) == 0;
+    self->must_ask_all = self->follows_all;
+    self->must_reconnect = false;
+    for (int i = 0; i < W_STREAMS; i++) {
         on_end(self, i, false);
+        self->places[i].must_ask = false;
+    }
 }
 
 static void disconnect(client_t *self)
@@ -223,11 +262,43 @@ static void disconnect(client_t *self)
         on_end(self, i, false);
 }
 
+/* Positions of one history only can be named. */
+static void ask_all(client_t *self)
+{
+    char id[UUID_TEXT_CHARS];
+    buf_t json = {0};
+    if (!self->must_ask_all || !self->socket->is_open || self->socket->close_code != 0)
+        return;
+    self->must_ask_all = false;
+    buf_format(&json,
+               "{\"op\":\"subscribe\",\"all\":true,\"ref\":\"all\",\"epoch\":\"%.*s\","
+               "\"after\":{",
+               EPOCH_CHARS, w.epoch);
+    const char *comma = "";
+    for (int i = 0; i < W_STREAMS; i++) {
+        const place_t *place = &self->places[i];
+        if (!place->has_position || memcmp(place->epoch, w.epoch, EPOCH_CHARS) != 0)
+            continue;
+        uuid_format(&w.streams[i].id, id);
+        buf_format(&json, "%s\"%.*s\":%lld", comma, UUID_TEXT_CHARS, id, (long long)place->rev);
+        comma = ",";
+    }
+    buf_append_str(&json, "}}");
+    buf_append_byte(&json, '\0');
+    w_send(self->socket, (const char *)json.data);
+    buf_fini(&json);
+}
+
 static void ask(client_t *self, int stream)
 {
     place_t *place = &self->places[stream];
     char id[UUID_TEXT_CHARS];
     buf_t json = {0};
+    if (self->follows_all) {
+        ask_all(self);
+        if (!place->must_ask)
+            return;
+    }
     if (!self->socket->is_open || self->socket->close_code != 0 || place->state != FOLLOW_NOT)
         return;
     uuid_format(&w.streams[stream].id, id);
@@ -238,6 +309,7 @@ static void ask(client_t *self, int stream)
     buf_append_str(&json, "}");
     buf_append_byte(&json, '\0');
     place->state = FOLLOW_ASKED;
+    place->must_ask = false;
     w_send(self->socket, (const char *)json.data);
     buf_fini(&json);
 }
@@ -311,7 +383,7 @@ static void act_for(client_t *self, int at)
         connect_client(self, at);
         return;
     }
-    if (self->socket->close_code != 0) {
+    if (self->socket->close_code != 0 || self->must_reconnect) {
         disconnect(self);
         return;
     }
@@ -398,7 +470,7 @@ static void settle(void)
     for (int turn = 0; turn < 40; turn++) {
         for (int i = 0; i < N_CLIENTS; i++) {
             client_t *self = &clients[i];
-            if (self->socket->is_open && self->socket->close_code != 0)
+            if (self->socket->is_open && (self->socket->close_code != 0 || self->must_reconnect))
                 disconnect(self);
             if (!self->socket->is_open)
                 connect_client(self, i);

@@ -89,7 +89,28 @@ static void everything_may_be_followed_at_once(void **state)
     assert_true(request.is_all);
     assert_non_null(request.afters.data);
     assert_refused("{\"op\":\"subscribe\",\"all\":true,\"after\":3}", "/after");
+    assert_refused("{\"op\":\"subscribe\",\"all\":true,\"after\":{\"x\":3}}", "/after/x");
+    assert_refused("{\"op\":\"subscribe\",\"all\":true,\"after\":{" STREAM ":-1}}",
+                   "/after/b0000000-0000-0000-0000-000000000005");
+    assert_int_equal(read("{\"op\":\"unsubscribe\",\"all\":true}"), ERR_OK);
+    assert_true(request.is_all);
+    assert_refused("{\"op\":\"unsubscribe\",\"all\":false}", "/stream");
     assert_refused("{\"op\":\"subscribe\",\"all\":true,\"stream\":" STREAM "}", "/stream");
+}
+
+static void a_thousand_positions_may_be_named_and_no_more(void **state)
+{
+    (void)state;
+    for (int n = WS_MAX_AFTERS; n <= WS_MAX_AFTERS + 1; n++) {
+        buf_t json = {0};
+        buf_append_str(&json, "{\"op\":\"subscribe\",\"all\":true,\"after\":{");
+        for (int i = 0; i < n; i++)
+            buf_format(&json, "%s\"b0000000-0000-0000-0000-%012d\":%d", i > 0 ? "," : "", i, i);
+        buf_append_str(&json, "}}");
+        buf_append_byte(&json, '\0');
+        assert_int_equal(read((const char *)json.data), n > WS_MAX_AFTERS ? ERR_INVALID : ERR_OK);
+        buf_fini(&json);
+    }
 }
 
 static void a_ref_is_kept_as_it_was(void **state)
@@ -172,6 +193,7 @@ int main(void)
         TEST(each_op_is_read),
         TEST(a_position_is_optional),
         TEST(everything_may_be_followed_at_once),
+        TEST(a_thousand_positions_may_be_named_and_no_more),
         TEST(a_ref_is_kept_as_it_was),
         TEST(a_ref_survives_whatever_else_is_wrong),
         TEST(wrong_values_are_refused_by_name),
