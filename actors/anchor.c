@@ -89,6 +89,18 @@ static void forget_file(anchor_t *self)
     self->rotate_at = ROTATE_BYTES;
 }
 
+/* Never replaces a file, as far as the file system has a call for that (NFS has none). */
+static bool rename_to_new(int dir_fd, const char *name)
+{
+    struct stat info;
+    if (renameat2(dir_fd, FILE_NAME, dir_fd, name, RENAME_NOREPLACE) == 0)
+        return true;
+    if (errno != EINVAL && errno != ENOSYS)
+        return false;
+    errno = EEXIST;
+    return fstatat(dir_fd, name, &info, 0) != 0 && renameat(dir_fd, FILE_NAME, dir_fd, name) == 0;
+}
+
 /* Gives the file another name, which nothing ever had; the next block begins a new one. */
 static bool set_aside(anchor_t *self, bool is_damaged, const char *why, char *error,
                       size_t error_size)
@@ -97,8 +109,7 @@ static bool set_aside(anchor_t *self, bool is_damaged, const char *why, char *er
     char name[NAME_CHARS];
     instant_format(clock_now().wall_us, time);
     snprintf(name, sizeof name, FILE_NAME ".%s-%s", time, is_damaged ? "damaged" : "epoch");
-    if (renameat2(self->dir_fd, FILE_NAME, self->dir_fd, name, RENAME_NOREPLACE) != 0 ||
-        fsync(self->dir_fd) != 0)
+    if (!rename_to_new(self->dir_fd, name) || fsync(self->dir_fd) != 0)
         return trouble(name, error, error_size);
     forget_file(self);
     self->finding.is_damaged = is_damaged;
@@ -129,7 +140,7 @@ static file_state_t file_refuse(const char *words, char *error, size_t error_siz
     return FILE_TROUBLE;
 }
 
-/* What was read to its end is what it should be? */
+/* Whether the file is what it should be, now that it was read as far as it is right. */
 static file_state_t judge(anchor_t *self, const anchor_reader_t *reader, anchor_step_t step, int fd,
                           char *error, size_t error_size)
 {

@@ -15,8 +15,11 @@
  * - A frame may be as long as it likes: bytes are counted here, those announced included. Its check
  *   of UTF-8 misses a character that an empty last fragment cuts off: whole messages are checked
  * here.
- * - An empty pong is not reported: our pings have a payload. Unmasked frames are not reported
- * either, and so are taken.
+ * - An empty pong is not reported: our pings have a payload.
+ * - Frames that are not masked, for which RFC 6455 (5.1) wants the connection failed, are taken and
+ *   not reported: it reads the socket itself, and what its callbacks are given is unmasked. To know
+ *   we would have to peek at every byte before it does, and follow its frames. Masks protect caches
+ *   between a browser's page and us; pages cannot leave them out, and who can needs no cache.
  * - Asked to end a connection with something unsent it waits for it to be sent: the socket is shut
  *   first. */
 #include "gateway/server_private.h"

@@ -2,7 +2,7 @@
 // What an operator meets: the command line, settings, exit codes, health, metrics, and a database that goes away.
 import { describe, it, before, after } from 'node:test';
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Bench, command } from '../lib/program.mjs';
 import { Client, uuid } from '../lib/client.mjs';
@@ -401,6 +401,32 @@ describe('operating it', { timeout: 600_000 }, () => {
     const titles = granted(await me.get(`/v1/lists/${list.id}/tasks`)).items.filter((one) => one.title === 'in between');
     assert.equal(titles.length, 1, 'applied once');
     assert.equal(program.exit, null, 'without a restart');
+  });
+
+  it('garbage in the file of anchors is kept, told, and does not stop anchoring', async () => {
+    const other = await bench.program({ ANCHOR_INTERVAL: 1 }, await bench.database('anchored')).start();
+    const data = join(other.dir, 'data');
+    const path = join(data, 'anchors');
+    const somebody = await Client.register(other.url);
+    const list = await somebody.list();
+    const anchors = () => (existsSync(path) ? readFileSync(path, 'utf8') : '');
+    await waitFor(() => anchors().includes(list.id), 'the list is anchored');
+    const quiet = list.id;
+    const damaged = anchors().replace(/\nblock /, '\ngarbage\nblock ');
+    writeFileSync(path, damaged);
+    const busy = await somebody.list();
+    await waitFor(() => anchors().includes(busy.id) && anchors().includes(quiet), 'all is anchored in a new file');
+    const [kept, ...more] = readdirSync(data).filter((name) => name.endsWith('-damaged'));
+    assert.deepEqual([more, readFileSync(join(data, kept), 'utf8')], [[], damaged]);
+    assert.match(other.log, /error audit: the file of anchors was damaged/);
+    assert.equal(await other.metric('taskwire_audit_anchor_damages_total'), 1);
+    const verify = () => command(['verify'], settings({ DATABASE_URL: other.settings.DATABASE_URL, DATA_DIR: data }));
+    const bad = await verify();
+    assert.deepEqual([bad.code, bad.stdout.includes(`${kept}: line 2: block 1`)], [1, true], bad.stdout);
+    renameSync(join(data, kept), join(bench.dir, kept));
+    const fine = await verify();
+    assert.equal(fine.code, 0, fine.stdout);
+    await other.stop();
   });
 
   // --- the end ---

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <unistd.h>
@@ -177,6 +178,32 @@ static void a_signal_before_it_is_ready_stops_it_too(void **state)
     stage_fini(&stage);
 }
 
+static void note_that_it_ran(void *arg)
+{
+    atomic_store((atomic_bool *)arg, true);
+}
+
+static void wait_for_ever(void *arg)
+{
+    (void)arg;
+    for (;;)
+        (void)poll(NULL, 0, -1);
+}
+
+static void what_never_ends_is_waited_for_until_a_signal_comes(void **state)
+{
+    (void)state;
+    static supervisor_t *supervisor; /* what still runs may use it */
+    atomic_bool has_run = false;
+    supervisor = supervisor_new();
+    assert_true(supervisor_await(supervisor, note_that_it_ran, &has_run));
+    assert_true(atomic_load(&has_run));
+    assert_true(supervisor_is_clean(supervisor));
+    kill(getpid(), SIGTERM);
+    assert_false(supervisor_await(supervisor, wait_for_ever, NULL));
+    assert_false(supervisor_is_clean(supervisor));
+}
+
 /* --- the network itself --- */
 
 static void readiness_has_a_reason(void **state)
@@ -258,6 +285,7 @@ int main(void)
         cmocka_unit_test(an_actor_that_cannot_open_ends_the_start),
         cmocka_unit_test(not_being_ready_in_time_is_an_unavailable_service),
         cmocka_unit_test(a_signal_before_it_is_ready_stops_it_too),
+        cmocka_unit_test(what_never_ends_is_waited_for_until_a_signal_comes),
         cmocka_unit_test(readiness_has_a_reason),
         cmocka_unit_test(a_network_is_described_and_reached_by_address),
         cmocka_unit_test(growth_of_the_log_wakes_the_relay_and_sync_and_is_told_to_the_peers),
