@@ -26,6 +26,20 @@ static const pg_stmt_t select_accounts = {
     " FROM account WHERE id = ANY($1::uuid[])"};
 static const pg_stmt_t select_any_account = {"SELECT EXISTS (SELECT 1 FROM account)"};
 static const pg_stmt_t select_tasks = {"SELECT body FROM task WHERE id = ANY($1::uuid[])"};
+/* The tasks of a list that name an account, as assignee or, by these bytes, in a reminder that is
+ * for it: open ones first, and only so many. */
+#define FOR_ACCOUNT_BYTES "'\\xa3666f72d924'::bytea || convert_to(k.account::text, 'UTF8')"
+#define CONCERNED(closed, which)                                                                   \
+    "SELECT " closed " AS closed, position, id, body FROM task WHERE list = k.list AND " which     \
+    " AND (assignee = k.account OR position(" FOR_ACCOUNT_BYTES " IN body) > 0)"
+#define CONCERNED_LIVE CONCERNED("false", "status < 2 AND deleted_at IS NULL")
+#define CONCERNED_CLOSED                                                                           \
+    CONCERNED("true", "NOT (status < 2 AND deleted_at IS NULL) AND deleted_at IS NULL")
+static const pg_stmt_t select_concerned = {
+    "SELECT u.body FROM unnest($1::uuid[], $2::uuid[]) AS k(list, account) CROSS JOIN LATERAL ("
+    "SELECT body, sum(octet_length(body)) OVER (ORDER BY closed, position, id"
+    " ROWS UNBOUNDED PRECEDING) AS total FROM (" CONCERNED_LIVE " UNION ALL " CONCERNED_CLOSED
+    ") r ORDER BY closed, position, id LIMIT $3::bigint) u WHERE u.total <= $4::bigint"};
 static const pg_stmt_t select_tokens = {
     "SELECT id, account, kind, name, scopes, lists, created_at, expires_at"
     " FROM token WHERE id = ANY($1::uuid[])"};
@@ -260,6 +274,28 @@ static size_t put_whole_lists(const lane_t *self, pg_params_t *params)
     return n;
 }
 
+static size_t put_concerns(const lane_t *self, pg_params_t *params)
+{
+    size_t n = 0;
+    pg_array_begin(params, PG_UUID);
+    for (const pending_t *p = self->batch.first; p != NULL; p = p->next) {
+        if (!uuid_is_nil(&p->refs.concerns.list)) {
+            pg_array_uuid(params, &p->refs.concerns.list);
+            n++;
+        }
+    }
+    pg_array_end(params);
+    pg_array_begin(params, PG_UUID);
+    for (const pending_t *p = self->batch.first; p != NULL; p = p->next) {
+        if (!uuid_is_nil(&p->refs.concerns.list))
+            pg_array_uuid(params, &p->refs.concerns.account);
+    }
+    pg_array_end(params);
+    pg_put_i64(params, LIMIT_RELEASED_TASKS);
+    pg_put_i64(params, LIMIT_RELEASED_BYTES);
+    return n;
+}
+
 static size_t put_tokens(const lane_t *self, pg_params_t *params)
 {
     size_t n = 0;
@@ -334,6 +370,8 @@ void lane_queue_load(lane_t *self, pg_done_f *done)
         pg_query(self->pg, &select_any_account, NULL, on_any_account, self);
     if (put_tasks(self, fresh(self)) > 0)
         pg_query(self->pg, &select_tasks, params, on_tasks, self);
+    if (put_concerns(self, fresh(self)) > 0)
+        pg_query(self->pg, &select_concerned, params, on_tasks, self);
     if (put_tokens(self, fresh(self)) > 0)
         pg_query(self->pg, &select_tokens, params, on_tokens, self);
     if (put_series(self, fresh(self)) > 0) {

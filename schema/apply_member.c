@@ -204,6 +204,48 @@ static bool read_leaver(apply_t *self, membership_t *out)
     return leaves_an_owner(self, out);
 }
 
+static bool is_for(const reminder_t *reminder, const uuid_t *account)
+{
+    return reminder->whom == FOR_ACCOUNT && uuid_eq(&reminder->account, account);
+}
+
+static bool concerns(const task_t *task, const uuid_t *account)
+{
+    bool does = uuid_eq(&task->assignee, account);
+    for (uint32_t i = 0; i < task->n_reminders; i++)
+        does = does || is_for(&task->reminders[i], account);
+    return does;
+}
+
+/* The task without whatever names the account. */
+static void release_task(apply_t *self, const uuid_t *account)
+{
+    task_t task = self->task->task;
+    if (uuid_eq(&task.assignee, account))
+        task.assignee = UUID_NIL;
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < task.n_reminders; i++) {
+        if (!is_for(&task.reminders[i], account))
+            task.reminders[n++] = task.reminders[i];
+    }
+    task.n_reminders = n;
+    apply_commit_task(self, EVENT_TASK_UPDATED, &task);
+}
+
+/* Closed ones too: they may be reopened. Beyond LIMIT_RELEASED_TASKS they were not loaded and keep
+ * him: he must go at once, however many they are. */
+static void release_tasks(apply_t *self, const uuid_t *account)
+{
+    for (size_t i = 0; (self->task = state_task_at(self->state, i)) != NULL; i++) {
+        const task_t *task = &self->task->task;
+        if (uuid_eq(&task->list, &self->list_id) && task->deleted_at_us == INSTANT_NONE &&
+            concerns(task, account))
+            release_task(self, account);
+    }
+    self->out->task = UUID_NIL;
+    self->out->body = slice_none();
+}
+
 static slice_t encode_leaver(apply_t *self, const membership_t *change)
 {
     mp_put_map(&self->scratch, 1);
@@ -214,6 +256,7 @@ static slice_t encode_leaver(apply_t *self, const membership_t *change)
 static void commit_removal(apply_t *self, const membership_t *change)
 {
     event_t event = {.type = EVENT_MEMBER_REMOVED};
+    release_tasks(self, &change->account);
     event.set = encode_leaver(self, change);
     event.was = encode_role(self, change->before);
     apply_put_member(self, &change->account, ROLE_NONE);

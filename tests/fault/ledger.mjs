@@ -21,6 +21,7 @@ class Author {
   constructor(client, follower, lists, dice) {
     Object.assign(this, { client, follower, lists, dice });
     this.ledger = [];
+    this.own = [];
     this.known = new Map(lists.map((list) => [list, []]));
   }
 
@@ -57,10 +58,27 @@ class Author {
     if (kind < 0.6) return { ...command, op: 'task.patch', data: this.patch() };
     if (kind < 0.8) return { ...command, op: 'task.complete', data: {} };
     if (kind < 0.9) return { ...command, op: 'task.reopen' };
-    if (kind < 0.97) return { ...command, op: 'task.delete' };
-    if (kind < 0.98) return { id: command.id, op: 'list.create', list: uuid(), data: { title: 'Another' } };
+    if (kind < 0.95) return { ...command, op: 'task.delete' };
+    if (kind < 0.975) return this.share(command.id);
+    if (kind < 0.98) return { id: command.id, op: 'list.patch', list, data: { title: `List ${dice.below(1e9)}` } };
     if (kind < 0.99) return { id: command.id, op: 'account.patch', list: this.client.account, data: { name: `N${dice.below(99)}` } };
     return { id: command.id, op: 'member.put', list, data: { account: dice.pick(this.others), role: 'editor' } };
+  }
+
+  // What happens to lists that only this client works on: others come and go, and so do the lists.
+  share(id) {
+    const { dice } = this;
+    if (this.own.length === 0 || dice.chance(0.2)) {
+      this.own.push(uuid());
+      return { id, op: 'list.create', list: this.own.at(-1), data: { title: 'Another' } };
+    }
+    const command = { id, list: dice.pick(this.own) };
+    const account = dice.pick(this.others);
+    const kind = dice.next();
+    if (kind < 0.4) return { ...command, op: 'member.put', data: { account, role: dice.pick(['viewer', 'editor', 'owner']) } };
+    if (kind < 0.6) return { ...command, op: 'member.remove', data: { account } };
+    if (kind < 0.8) return { ...command, op: 'list.delete' };
+    return { ...command, op: 'list.restore' };
   }
 
   patch() {
@@ -239,6 +257,16 @@ async function checkDatabase(bench) {
     WHERE e.n IS DISTINCT FROM s.head OR e.top IS DISTINCT FROM s.head OR e.low <> 1`);
   await none('the number of open tasks is right', `SELECT s.id, s.n_open, count(t.id) FROM stream s LEFT JOIN task t
     ON t.list = s.id AND t.status < 2 AND t.deleted_at IS NULL GROUP BY s.id, s.n_open HAVING s.n_open <> count(t.id)`);
+  await none('the numbers of owners and members are right', `SELECT l.id, l.n_owners, l.n_members FROM list l
+    JOIN member m ON m.list = l.id GROUP BY l.id HAVING l.n_members <> count(*) OR l.n_owners <> count(*) FILTER (WHERE m.role = 3)`);
+  // Types 23 and 24: list.joined and list.left. Each account was told of just those lists that it is in.
+  // Types 23 and 24 are list.joined and list.left: the last one of each list says whether the account is in it.
+  await none('every account was told which lists it is in', `WITH told AS (
+    SELECT DISTINCT ON (t.stream, e.stream) t.stream AS account, e.stream AS list, t.type = 23 AS is_in FROM event t
+      JOIN event e ON e.command = t.command AND e.by = t.by AND e.stream <> t.stream AND e.type IN (12, 14, 15, 16, 18)
+      WHERE t.type IN (23, 24) ORDER BY t.stream, e.stream, t.id DESC)
+    SELECT told.account, told.list, is_in FROM told WHERE is_in <> EXISTS (SELECT 1 FROM member m JOIN list l ON l.id = m.list
+      WHERE m.account = told.account AND m.list = told.list AND l.deleted_at IS NULL)`);
   await none('an occurrence is there once', `SELECT series, occurrence, count(*) FROM task
     WHERE series IS NOT NULL AND deleted_at IS NULL GROUP BY 1, 2 HAVING count(*) > 1`);
   await none('a reminder fires once', `SELECT task, command, count(*) FROM event WHERE type = 11 GROUP BY 1, 2 HAVING count(*) > 1`);

@@ -7,6 +7,7 @@ import { Bench } from '../lib/program.mjs';
 import { Client, uuid } from '../lib/client.mjs';
 import { granted, refused } from '../lib/expect.mjs';
 import { readAll } from '../lib/pages.mjs';
+import { waitFor } from '../lib/wait.mjs';
 
 describe('sharing', { timeout: 600_000 }, () => {
   let bench;
@@ -216,6 +217,39 @@ describe('sharing', { timeout: 600_000 }, () => {
     granted(await add(list, editor, 'owner'), 201);
     assert.equal((await owner.delete(memberPath(list, owner))).status, 204);
     refused(await editor.delete(memberPath(list, editor)), 409, 'conflict');
+  });
+
+  it('the tasks of a removed member lose their assignee and his reminders, before he is gone', async () => {
+    const list = await shared();
+    const at = new Date(Date.now() + 2000).toISOString();
+    const mine = await owner.task(list.id, { assignee: editor.account, reminders: [{ at, for: 'all' }] });
+    const his = await editor.task(list.id, { due: '2030-01-01', reminders: [{ at, for: 'me' }, { before: 'P1D', for: 'assignee' }] });
+    const done = await owner.task(list.id, { assignee: editor.account });
+    granted(await owner.post(`/v1/tasks/${done.id}/complete`));
+    const madeByHim = await editor.task(list.id, { title: `not ${editor.account}'s` });
+    const gone = await owner.task(list.id, { assignee: editor.account });
+    granted(await owner.delete(`/v1/tasks/${gone.id}`));
+    const head = granted(await owner.get(path(list))).head;
+    const key = uuid();
+    const removal = await owner.delete(memberPath(list, editor), { 'Idempotency-Key': key });
+    assert.equal(removal.status, 204, removal.text);
+    const events = await eventsOf(list, head);
+    const updates = events.slice(0, 3);
+    assert.deepEqual(new Set(updates.map((event) => event.task)), new Set([mine.id, his.id, done.id]));
+    for (const event of updates) assert.deepEqual([event.type, event.more, event.command], ['task.updated', true, key]);
+    assert.deepEqual(updates.find((event) => event.task === mine.id).set, { assignee: null });
+    assert.deepEqual(updates.find((event) => event.task === his.id).set.reminders.map((reminder) => reminder.for), ['assignee']);
+    assert.deepEqual([events[3].type, events[3].more, events[3].set], ['member.removed', undefined, { account: editor.account }]);
+    assert.equal(Number(removal.headers.get('command-rev')), events[3].rev);
+    const again = await owner.delete(memberPath(list, editor), { 'Idempotency-Key': key });
+    assert.deepEqual([again.status, again.headers.get('command-rev')], [204, removal.headers.get('command-rev')]);
+    for (const event of updates) assert.equal(granted(await owner.get(`/v1/tasks/${event.task}`)).assignee, null);
+    assert.equal(granted(await owner.get(`/v1/tasks/${madeByHim.id}`)).rev, madeByHim.rev);
+    const fired = await waitFor(async () => (await eventsOf(list, head)).find((event) => event.type === 'reminder.due'), 'the reminder for all', 20_000);
+    assert.equal(fired.task, mine.id);
+    assert.ok(Date.now() >= Date.parse(at));
+    const rows = await bench.cluster.query(`SELECT state FROM reminder WHERE task = '${his.id}' AND fire_at = '${at}'`);
+    assert.deepEqual(rows, [['2']], 'his own reminder has ended');
   });
 
   // --- access that ends ---

@@ -205,6 +205,57 @@ static void a_removed_member_is_told_in_both_streams(void **state)
     assert_int_equal(core_event(core, 1)->type, EVENT_MEMBER_ADDED);
 }
 
+static void a_removed_members_tasks_lose_him_first(void **state)
+{
+    core_t *core = *state;
+    char json[256];
+    make(core, "{'title':'x','due':'2026-11-24','reminders':[{'before':'PT1H','for':'all'}]}");
+    snprintf(json, sizeof json, "{'assignee':'%s'}", core_text(core, &core->ben));
+    assert_int_equal(patch(core, json), ERR_OK);
+    assert_int_equal(core_do(core, &core->ben, "task.create", &T2,
+                             "{'title':'y','due':'2026-11-24','reminders':[{'before':'PT2H'},"
+                             "{'before':'PT3H','for':'assignee'}]}"),
+                     ERR_OK);
+    assert_int_equal(core_do(core, &core->ben, "task.complete", &T2, NULL), ERR_OK);
+    uuid_t other = core_id(0x77);
+    assert_int_equal(core_do(core, &core->ben, "task.create", &other, "{'title':'z'}"), ERR_OK);
+    assert_int_equal(remove_as(core, &core->anna, &core->ben), ERR_OK);
+    assert_true(uuid_is_nil(&core->out.task));
+    assert_null(core->out.body.data);
+    const event_t *first = core_event(core, 3);
+    const event_t *second = core_event(core, 2);
+    assert_int_equal(first->type, EVENT_TASK_UPDATED);
+    assert_true(first->more && second->more);
+    assert_true(core_has(core, first->set, "assignee", "null"));
+    assert_int_equal(count_pairs(first->set), 1);
+    assert_int_equal(second->type, EVENT_TASK_UPDATED);
+    assert_true(uuid_eq(&second->task, &T2));
+    assert_int_equal(count_pairs(second->set), 1);
+    assert_int_equal(core_task(core, &T2)->n_reminders, 1);
+    assert_int_equal(core_task(core, &T2)->reminders[0].whom, FOR_ASSIGNEE);
+    assert_int_equal(core_event(core, 1)->type, EVENT_MEMBER_REMOVED);
+    assert_int_equal(core_event(core, 1)->rev, core->out.rev);
+    assert_false(core_event(core, 1)->more);
+    assert_int_equal(core_task(core, &T1)->n_reminders, 1);
+    assert_int_equal(core_task(core, &other)->rev, 6);
+}
+
+static void what_is_deleted_or_elsewhere_keeps_who_was_removed(void **state)
+{
+    core_t *core = *state;
+    char json[128];
+    snprintf(json, sizeof json, "{'title':'x','assignee':'%s'}", core_text(core, &core->ben));
+    make(core, json);
+    assert_int_equal(core_do(core, &core->anna, "task.delete", &T1, NULL), ERR_OK);
+    core_add_member(core, &core->other, &core->ben, ROLE_EDITOR);
+    core->in = core->other;
+    assert_int_equal(core_do(core, &core->stan, "task.create", &T2, json), ERR_OK);
+    assert_int_equal(remove_as(core, &core->anna, &core->ben), ERR_OK);
+    assert_int_equal(core_event(core, 1)->type, EVENT_MEMBER_REMOVED);
+    assert_true(uuid_eq(&core_task(core, &T1)->assignee, &core->ben));
+    assert_true(uuid_eq(&core_task(core, &T2)->assignee, &core->ben));
+}
+
 static void anyone_may_leave_but_only_owners_remove_others(void **state)
 {
     core_t *core = *state;
@@ -260,6 +311,8 @@ int main(void)
         TEST(a_role_may_be_changed_without_adding_anybody),
         TEST(a_list_has_so_many_members_and_no_more),
         TEST(a_removed_member_is_told_in_both_streams),
+        TEST(a_removed_members_tasks_lose_him_first),
+        TEST(what_is_deleted_or_elsewhere_keeps_who_was_removed),
         TEST(anyone_may_leave_but_only_owners_remove_others),
         TEST(the_last_owner_cannot_leave),
         TEST(a_removal_names_an_account),

@@ -260,9 +260,13 @@ static void change_a_list_itself(run_t *run)
     if (pick(run, 8) == 0)
         state_hold(core->state, shard_bit(&core->list));
     bool is_gone = state_list(core->state, &core->list)->deleted_at_us != INSTANT_NONE;
-    if (is_gone && pick(run, 4) != 0)
+    const uuid_t *author = pick_author(run);
+    if (is_gone && pick(run, 4) != 0) {
         op = "list.restore";
-    count(run, core_do(core, pick_author(run), op, NULL,
+        author = &core->anna;
+        core_next(core);
+    }
+    count(run, core_do(core, author, op, NULL,
                        slice_is(slice_str(op), "list.patch") ? PICK(run, patches) : NULL));
     state_hold(core->state, SHARDS_ALL);
 }
