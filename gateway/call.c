@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "gateway/http.h"
+#include "gateway/reads.h"
 #include "gateway/reply.h"
 
 #define MAX_HOLD_US (5 * US_PER_S)
@@ -69,28 +70,18 @@ void call_put_lists(const call_t *self, pg_params_t *params)
     pg_array_end(params);
 }
 
-static void go_on_reading(call_t *self, pg_fate_t fate, const pg_result_t *result)
+static void refuse_read(call_t *self, err_t err)
 {
-    switch (fate) {
-    case PG_OK:
-        self->on_read(self, result);
-        break;
-    case PG_REJECTED:
-        reply_err(self, ERR_INTERNAL, "The database refused to answer this.");
-        break;
-    case PG_SKIPPED:
-    case PG_RETRY:
-    case PG_LOST:
-        reply_err(self, ERR_UNAVAILABLE, NULL);
-        break;
-    }
+    reply_err(self, err, err == ERR_INTERNAL ? "The database refused to answer this." : NULL);
 }
 
 static void on_rows(void *arg, pg_fate_t fate, const pg_result_t *result)
 {
     call_t *self = arg;
-    if (self->request != NULL)
-        go_on_reading(self, fate, result);
+    if (self->request != NULL && fate == PG_OK)
+        self->on_read(self, result);
+    else if (self->request != NULL)
+        refuse_read(self, reads_err(fate));
     call_release(self);
 }
 
@@ -102,6 +93,33 @@ void call_read(call_t *self, const pg_stmt_t *stmt, const pg_params_t *params, c
         self->n_refs++;
     else
         reply_err(self, err, NULL);
+}
+
+static bool is_in_scope(const identity_t *identity, const uuid_t *list)
+{
+    for (uint32_t i = 0; i < identity->n_lists; i++) {
+        if (uuid_eq(&identity->lists[i], list))
+            return true;
+    }
+    return identity->n_lists == 0;
+}
+
+static void on_task(void *arg, err_t err, const task_read_t *task)
+{
+    call_t *self = arg;
+    if (self->request != NULL && err != ERR_OK)
+        refuse_read(self, err);
+    else if (self->request != NULL)
+        self->on_task(self,
+                      task != NULL && is_in_scope(&self->identity, &task->list) ? task : NULL);
+    call_release(self);
+}
+
+void call_read_task(call_t *self, const uuid_t *task, call_task_f *next)
+{
+    self->on_task = next;
+    self->n_refs++;
+    task_reads_ask(self->gateway->task_reads, task, &self->identity.account, on_task, self);
 }
 
 /* --- commands --- */

@@ -9,9 +9,11 @@
 
 #include "gateway/inner.h"
 #include "gateway/router.h"
+#include "gateway/task_reads.h"
 #include "gateway/workers.h"
 
 typedef void call_read_f(call_t *call, const pg_result_t *result);
+typedef void call_task_f(call_t *call, const task_read_t *task);
 typedef void call_result_f(call_t *call, const result_t *result);
 typedef void call_hash_f(call_t *call, const char *hash);
 typedef void call_match_f(call_t *call, bool is_match);
@@ -40,6 +42,7 @@ struct call {
     call_t *next_waiting;
     uint64_t submitted; /* handle of the command under way */
     call_read_f *on_read;
+    call_task_f *on_task;
     call_result_f *on_result;
     call_hash_f *on_hash;
     call_match_f *on_match;
@@ -59,6 +62,9 @@ void call_put_lists(const call_t *self, pg_params_t *params);
 
 /* Reads; `next` gets the rows. A failure is answered. */
 void call_read(call_t *self, const pg_stmt_t *stmt, const pg_params_t *params, call_read_f *next);
+/* Reads a task that the caller and his token may see; `next` gets it, or NULL. A failure is
+ * answered. */
+void call_read_task(call_t *self, const uuid_t *task, call_task_f *next);
 /* Sends a command; `next` gets the result, which may be a refusal (call_succeeded). */
 void call_submit(call_t *self, command_t *command, call_result_f *next);
 /* Whether the command was applied, now or before; else the refusal is answered. */

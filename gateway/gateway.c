@@ -16,6 +16,7 @@
 #include "gateway/http.h"
 #include "gateway/hub.h"
 #include "gateway/reads.h"
+#include "gateway/task_reads.h"
 #include "gateway/submit.h"
 #include "gateway/workers.h"
 
@@ -175,6 +176,7 @@ static void on_before_sleep(uv_prepare_t *prepare)
 {
     full_t *full = prepare->data;
     submits_flush(full->gateway.submits);
+    task_reads_flush(full->gateway.task_reads);
     reads_before_sleep(full->gateway.reads);
     actor_beat(full->gateway.actor);
 }
@@ -318,6 +320,7 @@ static err_t open_gateway(void *arg, actor_t *actor)
     start_handles(full);
     name_metrics(full);
     self->reads = reads_new(self, full->reads_name);
+    self->task_reads = task_reads_new(self->reads);
     self->submits = submits_new(self->network, ADDRESS_GATEWAY + self->index);
     self->auth = auth_new(self);
     self->workers = workers_new(self->loop);
@@ -365,6 +368,7 @@ static void close_gateway(void *arg)
     touch(self);
     close_doors(full);
     server_close(self->server);
+    task_reads_flush(self->task_reads);
     reads_stop(self->reads);
     workers_stop(self->workers);
     http_stop(self->http);
@@ -376,6 +380,7 @@ static void close_gateway(void *arg)
     workers_destroy(&self->workers);
     auth_destroy(&self->auth);
     submits_destroy(&self->submits);
+    task_reads_destroy(&self->task_reads);
     reads_destroy(&self->reads);
 }
 

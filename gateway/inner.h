@@ -11,6 +11,7 @@
 #include "gateway/server.h"
 
 typedef struct reads reads_t;
+typedef struct task_reads task_reads_t;
 typedef struct submits submits_t;
 typedef struct auth auth_t;
 typedef struct hub hub_t;
@@ -25,6 +26,7 @@ struct gateway {
     struct uv_loop_s *loop;
     server_t *server;
     reads_t *reads; /* gateway/reads.h: pooled connections for reading */
+    task_reads_t *task_reads; /* gateway/task_reads.h: single tasks, many by one statement */
     submits_t *submits; /* gateway/submit.h: commands under way to the writer */
     auth_t *auth; /* gateway/auth.h: tokens known */
     hub_t *hub; /* gateway/hub.h: streams followed, with their recent frames */

@@ -218,6 +218,21 @@ void reads_before_sleep(reads_t *self)
     }
 }
 
+err_t reads_err(pg_fate_t fate)
+{
+    switch (fate) {
+    case PG_OK:
+        return ERR_OK;
+    case PG_REJECTED:
+        return ERR_INTERNAL;
+    case PG_SKIPPED:
+    case PG_RETRY:
+    case PG_LOST:
+        break;
+    }
+    return ERR_UNAVAILABLE;
+}
+
 int reads_in_flight(const reads_t *self)
 {
     int n = 0;

@@ -19,6 +19,10 @@ void reads_destroy(reads_t **self_p);
 /* Before the loop sleeps: sees to it that it wakes for what was queued. */
 void reads_before_sleep(reads_t *self);
 
+/* What to answer to who waits for a read: UNAVAILABLE when trying again helps, INTERNAL when the
+ * database refused. */
+err_t reads_err(pg_fate_t fate);
+
 /* Reads under way, over all connections. */
 int reads_in_flight(const reads_t *self);
 

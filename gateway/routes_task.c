@@ -10,34 +10,21 @@
 
 /* --- reading --- */
 
-static const pg_stmt_t select_task = {"SELECT t.body, t.list, t.rev, e.epoch"
-                                      " FROM task t"
-                                      " JOIN member m ON m.list = t.list AND m.account = $2::uuid"
-                                      " JOIN list l ON l.id = t.list AND l.deleted_at IS NULL"
-                                      " CROSS JOIN log_epoch e"
-                                      " WHERE t.id = $1::uuid AND t.deleted_at IS NULL"
-                                      " AND ($3::uuid[] IS NULL OR t.list = ANY($3::uuid[]))"};
-
-static void show_task(call_t *call, const pg_result_t *result)
+static void show_task(call_t *call, const task_read_t *task)
 {
-    if (pg_rows(result) == 0) {
+    if (task == NULL) {
         reply_err(call, ERR_NOT_FOUND, "There is no such task, or you may not see it.");
         return;
     }
-    slice_t epoch = pg_bytes(result, 0, 3);
-    task_tag_t tag = {pg_uuid(result, 0, 1), call->ids[0], pg_int(result, 0, 2)};
-    history_note(&call->gateway->http->history, epoch);
-    if (!reply_etag(call, etag_of_task((const char *)epoch.data, &tag, call->arena)))
-        reply_mp(call, 200, pg_bytes(result, 0, 0));
+    task_tag_t tag = {task->list, call->ids[0], task->rev};
+    history_note(&call->gateway->http->history, task->epoch);
+    if (!reply_etag(call, etag_of_task((const char *)task->epoch.data, &tag, call->arena)))
+        reply_mp(call, 200, task->body);
 }
 
 void route_task_get(call_t *call)
 {
-    pg_params_t *params = call_params(call);
-    pg_put_uuid(params, &call->ids[0]);
-    pg_put_uuid(params, &call->identity.account);
-    call_put_lists(call, params);
-    call_read(call, &select_task, params, show_task);
+    call_read_task(call, &call->ids[0], show_task);
 }
 
 /* --- changing --- */
