@@ -6,6 +6,7 @@
 #include "actors/audit.h"
 
 #include "actors/audit_batch.h"
+#include "actors/lineage.h"
 #include "schema/instant.h"
 
 #include <stdlib.h>
@@ -50,6 +51,7 @@ struct audit {
     intray_t *intray;
     anchor_t *anchor; /* NULL: not leading, or it cannot be opened */
     bool is_leading;
+    char term_epoch[EPOCH_CHARS]; /* of the batches that come */
 
     /* Of streams that moved since the last block. One may be there several times: the highest rev
      * counts. */
@@ -297,8 +299,8 @@ static err_t handle(void *arg, mp_reader_t *content, uint32_t n_events)
     audit_batch_result_t result;
     if (!is_connected(self))
         return ERR_UNAVAILABLE;
-    err_t err =
-        audit_batch_store(self->pg, self->intray, content, n_events, on_head, self, &result);
+    err_t err = audit_batch_store(self->pg, self->term_epoch, self->intray, content, n_events,
+                                  on_head, self, &result);
     metric_add(self->events_total, (int64_t)result.n_events);
     metric_add(self->retries_total, (int64_t)result.n_retries);
     if (result.why[0] != '\0' && log_once(&self->chain_trouble))
@@ -329,7 +331,7 @@ static void audit_receive(void *arg, slice_t bytes, now_t now)
     (void)now;
     if (kind == MESSAGE_EVENTS)
         intray_receive(self->intray, bytes);
-    else if (kind == MESSAGE_LEAD && lead_decode(&content, &is_leading)) {
+    else if (kind == MESSAGE_LEAD && lead_decode(&content, &is_leading, self->term_epoch)) {
         intray_clear(self->intray);
         follow_lead(self, is_leading);
     }
@@ -394,13 +396,14 @@ static err_t audit_open(void *arg, actor_t *actor)
 {
     audit_t *self = arg;
     metrics_t *metrics = self->network->metrics;
-    const pg_options_t options = {.url = self->network->config->database_url,
-                                  .who = "taskwire audit",
-                                  /* What is anchored must not be gone after a crash. */
-                                  .options = "-c synchronous_commit=on -c statement_timeout=10000 "
-                                             "-c jit=off -c enable_seqscan=off",
-                                  .reply_timeout_us = TIMEOUT_US};
+    pg_options_t options = {.url = self->network->config->database_url,
+                            .who = "taskwire audit",
+                            /* What is anchored must not be gone after a crash. */
+                            .options = "-c synchronous_commit=on -c statement_timeout=10000 "
+                                       "-c jit=off -c enable_seqscan=off",
+                            .reply_timeout_us = TIMEOUT_US};
     (void)actor;
+    lineage_guard(self->network->lineage, &options);
     self->pg = pg_new(&options);
     self->intray = intray_new(self->network, ADDRESS_AUDIT);
     self->events_total = metrics_counter(metrics, "taskwire_audit_events_total", NULL,

@@ -20,9 +20,10 @@ static const pg_stmt_t select_heads = {
 /* A stream's row is inserted only if its head moved from where we saw it. A row that stands there
  * already was made by nobody of us: `verify` will tell, and nobody else has to wait for it. */
 static const pg_stmt_t store = {
-    "WITH k AS (SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bytea[], "
+    "WITH same AS (SELECT 1 FROM log_epoch WHERE epoch = $6::text FOR SHARE),"
+    " k AS (SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bytea[], "
     "$5::bytea[])"
-    " AS k(stream, before, rev, hash, links)),"
+    " AS k(stream, before, rev, hash, links) WHERE EXISTS (SELECT 1 FROM same)),"
     " moved AS (UPDATE audit_head h SET rev = k.rev, hash = k.hash FROM k"
     " WHERE h.stream = k.stream AND h.rev = k.before RETURNING h.stream),"
     " born AS (INSERT INTO audit_head (stream, rev, hash) SELECT stream, rev, hash FROM k WHERE "
@@ -46,6 +47,7 @@ typedef struct {
 
 typedef struct {
     pg_t *pg;
+    const char *epoch;
     strand_t *strands;
     size_t n_strands;
     pg_fate_t fate;
@@ -244,6 +246,7 @@ static pg_fate_t store_strands(work_t *self)
     EACH_NEW(PG_I64, pg_array_i64(&params, strand->rev));
     EACH_NEW(PG_BYTEA, pg_array_text(&params, slice_of(strand->link.bytes, LINK_BYTES)));
     EACH_NEW(PG_BYTEA, pg_array_text(&params, buf_slice(&strand->links)));
+    pg_put_text(&params, slice_of(self->epoch, EPOCH_CHARS));
     pg_fate_t fate = pg_run(self->pg, &store, &params, on_stored, self, TIMEOUT_US);
     pg_params_fini(&params);
     return fate;
@@ -310,10 +313,11 @@ static void tell_heads(const work_t *self, audit_head_f *tell, void *arg)
     }
 }
 
-err_t audit_batch_store(pg_t *pg, intray_t *intray, mp_reader_t *content, uint32_t n_events,
-                        audit_head_f *tell, void *arg, audit_batch_result_t *out)
+err_t audit_batch_store(pg_t *pg, const char epoch[EPOCH_CHARS], intray_t *intray,
+                        mp_reader_t *content, uint32_t n_events, audit_head_f *tell, void *arg,
+                        audit_batch_result_t *out)
 {
-    work_t work = {.pg = pg, .result = out};
+    work_t work = {.pg = pg, .epoch = epoch, .result = out};
     bool is_done = false;
     *out = (audit_batch_result_t){0};
     collect_streams(&work, *content, n_events);

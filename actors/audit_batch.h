@@ -24,7 +24,8 @@ typedef struct {
 /* Adds the events to the chain. Blocks. An event behind a hole in the log itself, or behind a
  * damaged head, is rejected in the intray. Errors: UNAVAILABLE: the database is away, others keep
  * moving the heads, or more is missing than fits into one turn; nothing is lost by trying again. */
-err_t audit_batch_store(pg_t *pg, intray_t *intray, mp_reader_t *content, uint32_t n_events,
-                        audit_head_f *tell, void *arg, audit_batch_result_t *out);
+err_t audit_batch_store(pg_t *pg, const char epoch[EPOCH_CHARS], intray_t *intray,
+                        mp_reader_t *content, uint32_t n_events, audit_head_f *tell, void *arg,
+                        audit_batch_result_t *out);
 
 #endif

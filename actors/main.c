@@ -14,6 +14,7 @@
 
 #include "actors/audit.h"
 #include "actors/cli.h"
+#include "actors/lineage.h"
 #include "actors/migrate.h"
 #include "actors/recurrence.h"
 #include "actors/reminder.h"
@@ -127,6 +128,7 @@ static void build(program_t *self, const config_t *config)
     network_t *network = &self->network;
     network->config = config;
     network->metrics = metrics_new();
+    network->lineage = lineage_new(config->data_dir);
     network->post = post_new();
     network->n_gateways = (uint32_t)config->gateways;
     self->writer = writer_new(network);
@@ -161,6 +163,7 @@ static void unbuild(program_t *self)
     sync_destroy(&self->sync);
     writer_destroy(&self->writer);
     post_destroy(&self->network.post);
+    lineage_destroy(&self->network.lineage);
     metrics_destroy(&self->network.metrics);
 }
 

@@ -342,17 +342,18 @@ bool ack_next(mp_reader_t *content, reject_t *out)
 
 /* --- LEAD --- */
 
-void lead_encode(bool is_leading, message_t *out)
+void lead_encode(bool is_leading, const char epoch[EPOCH_CHARS], message_t *out)
 {
     buf_t buf = {0};
-    put_kind(&buf, MESSAGE_LEAD, 1);
+    put_kind(&buf, MESSAGE_LEAD, 2);
     mp_put_bool(&buf, is_leading);
+    put_epoch(&buf, epoch);
     message_take(out, &buf);
 }
 
-bool lead_decode(mp_reader_t *content, bool *is_leading)
+bool lead_decode(mp_reader_t *content, bool *is_leading, char epoch[EPOCH_CHARS])
 {
-    return mp_get_bool(content, is_leading);
+    return mp_get_bool(content, is_leading) && get_epoch(content, epoch);
 }
 
 /* --- WATCH, WATCHED --- */

@@ -112,10 +112,10 @@ void ack_encode(uint32_t actor, uint64_t seq, const reject_t *rejects, size_t n_
 bool ack_open(mp_reader_t *content, uint32_t *actor, uint64_t *seq, uint32_t *n_rejects);
 bool ack_next(mp_reader_t *content, reject_t *out);
 
-/* --- LEAD: [kind, bool] --- */
+/* --- LEAD: [kind, bool, epoch]; the epoch is that of the batches that follow --- */
 
-void lead_encode(bool is_leading, message_t *out);
-bool lead_decode(mp_reader_t *content, bool *is_leading);
+void lead_encode(bool is_leading, const char epoch[EPOCH_CHARS], message_t *out);
+bool lead_decode(mp_reader_t *content, bool *is_leading, char epoch[EPOCH_CHARS]);
 
 /* --- WATCH: [kind, gateway, stream, bool on]; WATCHED: [kind, stream, epoch, first, next] ---
  * The frames FIRST … NEXT-1 come as FRAMES right behind WATCHED (none if equal); from NEXT on as

@@ -31,6 +31,7 @@ typedef enum {
 typedef struct {
     const config_t *config;
     metrics_t *metrics;
+    struct lineage *lineage; /* NULL: databases are taken as they are (tests) */
     post_t *post;
     actor_t *actors[ADDRESS_COUNT]; /* NULL: not part of this program (tests leave some out) */
     uint32_t n_gateways;

@@ -31,6 +31,7 @@ struct pg {
     state_t state;
     short connect_events; /* what PQconnectPoll waits for */
     bool wants_write;
+    bool is_greeting; /* the session is new and being looked at */
     bool is_refused; /* the last attempt to connect, for good reasons */
     bool is_doomed; /* found broken where callbacks may not run: the next step breaks it */
     int64_t session;
@@ -58,6 +59,7 @@ static void close_connection(pg_t *self)
     self->conn = NULL;
     self->fd_serial++;
     self->state = STATE_WAITING;
+    self->is_greeting = false;
     self->is_doomed = false;
     self->wants_write = false;
     self->waiting_since_us = 0;
@@ -155,6 +157,9 @@ static void on_connected(pg_t *self)
     bool is_again = log_clear(&self->complaint);
     log_line(is_again ? LOG_INFO : LOG_DEBUG, self->options.who, "connected to the database",
              "backend=%d", PQbackendPID(self->conn));
+    self->is_greeting = self->options.greet != NULL;
+    if (self->is_greeting)
+        self->options.greet(self->options.greet_arg, self);
 }
 
 /* PQconnectPoll may only be called when the socket is ready: called too early it takes a connection
@@ -230,11 +235,15 @@ static void step_up(pg_t *self)
 
 /* --- sending --- */
 
-err_t pg_query(pg_t *self, const pg_stmt_t *stmt, const pg_params_t *params, pg_done_f *done,
-               void *arg)
+/* Whether there is a session that answers, greeted or not. */
+static bool is_up(const pg_t *self)
 {
-    if (!pg_is_ready(self))
-        return ERR_UNAVAILABLE;
+    return self->state == STATE_UP && !self->is_doomed;
+}
+
+static err_t queue(pg_t *self, const pg_stmt_t *stmt, const pg_params_t *params, pg_done_f *done,
+                   void *arg)
+{
     if (!pg_pipeline_query(&self->pipe, stmt, params, done, arg)) {
         self->is_doomed = true;
         return ERR_UNAVAILABLE;
@@ -242,9 +251,26 @@ err_t pg_query(pg_t *self, const pg_stmt_t *stmt, const pg_params_t *params, pg_
     return ERR_OK;
 }
 
+err_t pg_query(pg_t *self, const pg_stmt_t *stmt, const pg_params_t *params, pg_done_f *done,
+               void *arg)
+{
+    return pg_is_ready(self) ? queue(self, stmt, params, done, arg) : ERR_UNAVAILABLE;
+}
+
+err_t pg_greet_query(pg_t *self, const pg_stmt_t *stmt, const pg_params_t *params, pg_done_f *done,
+                     void *arg)
+{
+    return is_up(self) ? queue(self, stmt, params, done, arg) : ERR_UNAVAILABLE;
+}
+
 err_t pg_sync(pg_t *self)
 {
-    if (!pg_is_connected(self))
+    return pg_is_connected(self) ? pg_greet_sync(self) : ERR_UNAVAILABLE;
+}
+
+err_t pg_greet_sync(pg_t *self)
+{
+    if (!is_up(self))
         return ERR_UNAVAILABLE;
     if (!self->pipe.is_group_open)
         return ERR_OK;
@@ -287,12 +313,12 @@ void pg_destroy(pg_t **self_p)
 
 bool pg_is_ready(const pg_t *self)
 {
-    return self->state == STATE_UP && !self->is_doomed && self->pipe.n_queries < PG_MAX_IN_FLIGHT;
+    return pg_is_connected(self) && self->pipe.n_queries < PG_MAX_IN_FLIGHT;
 }
 
 bool pg_is_connected(const pg_t *self)
 {
-    return self->state == STATE_UP && !self->is_doomed;
+    return is_up(self) && !self->is_greeting;
 }
 
 int64_t pg_session(const pg_t *self)
@@ -318,6 +344,11 @@ const char *pg_trouble(const pg_t *self)
 bool pg_is_refused(const pg_t *self)
 {
     return self->is_refused;
+}
+
+void pg_greeted(pg_t *self)
+{
+    self->is_greeting = false;
 }
 
 void pg_break(pg_t *self, const char *why)
@@ -415,14 +446,15 @@ bool pg_await(pg_t *self, int64_t timeout_us)
         (void)pg_sync(self);
         now_t now = clock_now();
         pg_step(self, now);
-        bool is_up = self->state == STATE_UP && !self->is_doomed;
-        if (self->pipe.head == self->pipe.tail && (is_up || had_some))
-            return is_up;
+        bool is_connected = pg_is_connected(self);
+        if (self->pipe.head == self->pipe.tail && (is_connected || had_some))
+            return is_connected;
         if (now.mono_us >= deadline_us)
             break;
         wait_for_event(self, deadline_us - now.mono_us);
     }
-    if (self->pipe.head != self->pipe.tail)
+    /* A session that is being greeted is nobody's yet, and may take its time. */
+    if (self->pipe.head != self->pipe.tail && !self->is_greeting)
         pg_break(self, "no answer in time");
     return false;
 }

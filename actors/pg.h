@@ -103,11 +103,17 @@ typedef void pg_done_f(void *arg, pg_fate_t fate, const pg_result_t *result);
 
 /* --- the connection --- */
 
+/* Looks at a session that is new, before anybody else can use it: queues statements by
+ * pg_greet_query, and in the callback of the last one says pg_greeted, or pg_break. */
+typedef void pg_greet_f(void *arg, pg_t *pg);
+
 typedef struct {
     const char *url;
     const char *who; /* application_name and the log */
     const char *options; /* like "-c idle_in_transaction_session_timeout=1500"; NULL: none */
     int64_t reply_timeout_us; /* an answer that takes longer breaks the connection; 0: 30 s */
+    pg_greet_f *greet; /* called inside pg_step with each new session; NULL: nobody looks first */
+    void *greet_arg;
 } pg_options_t;
 
 /* A NOTIFY that arrived for a channel that the session listens to; the payload borrows. */
@@ -118,7 +124,7 @@ pg_t *pg_new(const pg_options_t *options);
 /* Closes; outstanding callbacks get PG_LOST. */
 void pg_destroy(pg_t **self_p);
 
-/* Whether statements can be queued now: connected, and room in flight. */
+/* Whether statements can be queued now: connected and greeted, and room in flight. */
 bool pg_is_ready(const pg_t *self);
 /* Whether there is a session, with room in flight or not. */
 bool pg_is_connected(const pg_t *self);
@@ -141,6 +147,11 @@ err_t pg_query(pg_t *self, const pg_stmt_t *stmt, const pg_params_t *params, pg_
 /* Ends the group and sends it; nothing if no statement was queued. Errors: UNAVAILABLE: not
  * connected. */
 err_t pg_sync(pg_t *self);
+/* For who greets: the same before the session is anybody's, and that it is from now on. */
+err_t pg_greet_query(pg_t *self, const pg_stmt_t *stmt, const pg_params_t *params, pg_done_f *done,
+                     void *arg);
+err_t pg_greet_sync(pg_t *self);
+void pg_greeted(pg_t *self);
 /* Breaks the connection at once; outstanding callbacks get PG_LOST; it connects again. */
 void pg_break(pg_t *self, const char *why);
 

@@ -7,6 +7,7 @@
 
 #include "actors/commander.h"
 #include "actors/idmap.h"
+#include "actors/lineage.h"
 #include "actors/links.h"
 #include "actors/reminder_rows.h"
 
@@ -20,6 +21,8 @@
 /* Between two looks for more: what was fired just now may still be among it. */
 #define RUN_OUT_US INT64_C(50000)
 #define MAX_UNDER_WAY 4096
+/* How long the row of a firing that is over may take to say so. */
+#define OVER_US INT64_C(60000000)
 #define QUERY_TIMEOUT_US INT64_C(5000000)
 
 static const pg_stmt_t select_near = {"SELECT task, reminder, list, fire_at FROM reminder WHERE "
@@ -44,6 +47,7 @@ typedef struct {
     struct reminder_actor *owner;
     near_t near;
     bool is_over; /* the result is there; kept until the rows agree, lest it be sent again */
+    int64_t over_mono_us; /* since when */
     bool is_refused;
     bool is_pending; /* by its row, while those are compared */
 } firing_t;
@@ -55,6 +59,7 @@ struct reminder_actor {
     commander_t *commander;
     pg_t *pg;
     bool is_leading;
+    char term_epoch[EPOCH_CHARS]; /* of the batches that come */
     near_t *near;
     size_t n_near;
     size_t next_near; /* the first that has not been sent */
@@ -96,6 +101,19 @@ static void forget_firing(reminder_actor_t *self, firing_t *firing)
     free(firing);
 }
 
+/* Forgets what was over before this instant, whatever the rows say: it is sent again if they still
+ * wait for it. That does no harm, since its command has the same id; to wait for ever would: a row
+ * of a restored database may wait for what was done in a history that is gone. */
+static void forget_over(reminder_actor_t *self, int64_t before_mono_us)
+{
+    firing_t *next;
+    for (firing_t *f = next_firing(self, NULL); f != NULL; f = next) {
+        next = next_firing(self, f);
+        if (f->is_over && f->over_mono_us < before_mono_us)
+            forget_firing(self, f);
+    }
+}
+
 static void on_result(void *arg, const result_t *result)
 {
     firing_t *firing = arg;
@@ -106,6 +124,7 @@ static void on_result(void *arg, const result_t *result)
         return;
     }
     firing->is_over = true;
+    firing->over_mono_us = clock_now().mono_us;
     firing->is_refused = problem->err != ERR_OK;
     self->must_reload = self->must_reload || firing->is_refused;
     if (problem->err == ERR_OK && !result->outcome.is_replay) {
@@ -224,6 +243,7 @@ static void reload(reminder_actor_t *self, now_t now)
     self->loaded_mono_us = clock_now().mono_us;
     if (fate == PG_OK)
         forget_firings(self);
+    forget_over(self, now.mono_us - OVER_US);
 }
 
 /* Everything that was loaded has been sent, and there may be more. */
@@ -238,7 +258,8 @@ static err_t handle(void *arg, mp_reader_t *content, uint32_t n_events)
 {
     reminder_actor_t *self = arg;
     bool has_changed = false;
-    err_t err = reminder_rows_store(self->pg, self->intray, content, n_events, &has_changed);
+    err_t err = reminder_rows_store(self->pg, self->term_epoch, self->intray, content, n_events,
+                                    &has_changed);
     self->must_reload = self->must_reload || has_changed;
     return err;
 }
@@ -252,8 +273,9 @@ static void reminder_receive(void *arg, slice_t bytes, now_t now)
         intray_receive(self->intray, bytes);
     else if (kind == MESSAGE_RESULTS)
         commander_receive(self->commander, &content, now);
-    else if (kind == MESSAGE_LEAD && lead_decode(&content, &self->is_leading)) {
+    else if (kind == MESSAGE_LEAD && lead_decode(&content, &self->is_leading, self->term_epoch)) {
         intray_clear(self->intray);
+        forget_over(self, INT64_MAX);
         self->must_reload = true;
     }
 }
@@ -287,11 +309,12 @@ static err_t reminder_open(void *arg, actor_t *actor)
 {
     reminder_actor_t *self = arg;
     (void)actor;
-    const pg_options_t options = {.url = self->network->config->database_url,
-                                  .who = "taskwire reminder",
-                                  .options =
-                                      "-c statement_timeout=10000 -c jit=off -c enable_seqscan=off",
-                                  .reply_timeout_us = QUERY_TIMEOUT_US * 2};
+    pg_options_t options = {.url = self->network->config->database_url,
+                            .who = "taskwire reminder",
+                            .options =
+                                "-c statement_timeout=10000 -c jit=off -c enable_seqscan=off",
+                            .reply_timeout_us = QUERY_TIMEOUT_US * 2};
+    lineage_guard(self->network->lineage, &options);
     self->pg = pg_new(&options);
     self->intray = intray_new(self->network, ADDRESS_REMINDER);
     self->commander = commander_new(self->network, ADDRESS_REMINDER);

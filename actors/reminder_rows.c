@@ -9,28 +9,33 @@
 #define STORE_TIMEOUT_US INT64_C(10000000)
 #define ROUND_TASKS 256
 
-static const pg_stmt_t upsert_rows = {
-    "INSERT INTO reminder (task, reminder, list, event_id, state, fire_at)"
-    " SELECT task, reminder, list, event_id, CASE WHEN fire_at <= at THEN 2 ELSE 0 END, fire_at"
-    " FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[], $5::timestamptz[], "
-    "$6::timestamptz[])"
-    " AS k(task, reminder, list, event_id, fire_at, at)"
-    " ON CONFLICT (task, reminder) DO UPDATE SET list = excluded.list, event_id = "
-    "excluded.event_id,"
-    " fire_at = excluded.fire_at, state = CASE WHEN reminder.fire_at = excluded.fire_at AND "
-    "reminder.state < 2"
-    " THEN reminder.state ELSE excluded.state END"
-    " WHERE reminder.event_id < excluded.event_id"};
+/* Events of a history that is gone must change no row. */
+#define SAME(n) "WITH same AS (SELECT 1 FROM log_epoch WHERE epoch = $" #n "::text FOR SHARE) "
+#define IS_SAME "EXISTS (SELECT 1 FROM same)"
+
+static const pg_stmt_t upsert_rows = {SAME(
+    7) "INSERT INTO reminder (task, reminder, list, event_id, state, fire_at)"
+       " SELECT task, reminder, list, event_id, CASE WHEN fire_at <= at THEN 2 ELSE 0 END, fire_at"
+       " FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[], $5::timestamptz[], "
+       "$6::timestamptz[])"
+       " AS k(task, reminder, list, event_id, fire_at, at) WHERE " IS_SAME
+       " ON CONFLICT (task, reminder) DO UPDATE SET list = excluded.list, event_id = "
+       "excluded.event_id,"
+       " fire_at = excluded.fire_at, state = CASE WHEN reminder.fire_at = excluded.fire_at AND "
+       "reminder.state < 2"
+       " THEN reminder.state ELSE excluded.state END"
+       " WHERE reminder.event_id < excluded.event_id"};
 /* After the upsert: what still has an older event is no longer wanted. */
 static const pg_stmt_t end_rows = {
-    "UPDATE reminder r SET state = 2, event_id = k.event_id"
-    " FROM unnest($1::uuid[], $2::bigint[]) AS k(task, event_id)"
-    " WHERE r.task = k.task AND r.event_id < k.event_id AND r.state = 0"};
-static const pg_stmt_t mark_fired = {"UPDATE reminder r SET state = 1, fired_at = k.at"
-                                     " FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[], "
-                                     "$4::timestamptz[]) AS k(task, reminder, fire_at, at)"
-                                     " WHERE r.task = k.task AND r.reminder = k.reminder AND "
-                                     "r.fire_at = k.fire_at AND r.state <> 1"};
+    SAME(3) "UPDATE reminder r SET state = 2, event_id = k.event_id"
+            " FROM unnest($1::uuid[], $2::bigint[]) AS k(task, event_id)"
+            " WHERE r.task = k.task AND r.event_id < k.event_id AND r.state = 0 AND " IS_SAME};
+static const pg_stmt_t mark_fired = {
+    SAME(5) "UPDATE reminder r SET state = 1, fired_at = k.at"
+            " FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[], "
+            "$4::timestamptz[]) AS k(task, reminder, fire_at, at)"
+            " WHERE r.task = k.task AND r.reminder = k.reminder AND "
+            "r.fire_at = k.fire_at AND r.state <> 1 AND " IS_SAME};
 
 /* --- the pure step --- */
 
@@ -101,6 +106,7 @@ reminder_tells_t reminder_read(const log_event_t *row, arena_t *arena, reminder_
 
 typedef struct {
     pg_t *pg;
+    const char *epoch; /* that the events are of */
     reminder_news_t news[ROUND_TASKS];
     bool is_fired[ROUND_TASKS];
     size_t n;
@@ -122,6 +128,7 @@ static void on_done(void *arg, pg_fate_t fate, const pg_result_t *result)
 
 static void queue(round_t *self, const pg_stmt_t *stmt)
 {
+    pg_put_text(&self->params, slice_of(self->epoch, EPOCH_CHARS));
     if (pg_query(self->pg, stmt, &self->params, on_done, self) != ERR_OK)
         self->fate = PG_LOST;
     pg_params_reset(&self->params);
@@ -226,8 +233,8 @@ static err_t err_of(pg_fate_t fate)
     return ERR_INTERNAL;
 }
 
-static err_t store(pg_t *pg, intray_t *intray, mp_reader_t *content, uint32_t n_events,
-                   bool *has_changed)
+static err_t store(pg_t *pg, const char *epoch, intray_t *intray, mp_reader_t *content,
+                   uint32_t n_events, bool *has_changed)
 {
     if (!pg_is_ready(pg) && !pg_await(pg, STORE_TIMEOUT_US))
         return ERR_UNAVAILABLE;
@@ -235,6 +242,7 @@ static err_t store(pg_t *pg, intray_t *intray, mp_reader_t *content, uint32_t n_
     arena_t *arena = arena_new();
     log_event_t row;
     round->pg = pg;
+    round->epoch = epoch;
     for (uint32_t i = 0; i < n_events && events_next(content, &row); i++) {
         arena_reset(arena);
         read_event(round, intray, &row, arena);
@@ -256,13 +264,13 @@ static err_t store(pg_t *pg, intray_t *intray, mp_reader_t *content, uint32_t n_
     return err;
 }
 
-err_t reminder_rows_store(pg_t *pg, intray_t *intray, mp_reader_t *content, uint32_t n_events,
-                          bool *has_changed)
+err_t reminder_rows_store(pg_t *pg, const char epoch[EPOCH_CHARS], intray_t *intray,
+                          mp_reader_t *content, uint32_t n_events, bool *has_changed)
 {
     mp_reader_t rest = *content;
     log_event_t row;
     *has_changed = false;
-    err_t err = store(pg, intray, content, n_events, has_changed);
+    err_t err = store(pg, epoch, intray, content, n_events, has_changed);
     if (err != ERR_INTERNAL)
         return err;
     /* What the database refuses of one event is not to be lost of the others. */
@@ -270,7 +278,7 @@ err_t reminder_rows_store(pg_t *pg, intray_t *intray, mp_reader_t *content, uint
         mp_reader_t one = rest;
         if (!events_next(&rest, &row))
             break;
-        err = store(pg, NULL, &one, 1, has_changed);
+        err = store(pg, epoch, NULL, &one, 1, has_changed);
         if (err == ERR_INTERNAL)
             intray_reject(intray, &row, slice_str("the database refuses what it says"));
         else if (err != ERR_OK)

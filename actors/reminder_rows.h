@@ -43,7 +43,7 @@ reminder_tells_t reminder_read(const log_event_t *row, arena_t *arena, reminder_
  * Events that cannot be read, or that the database refuses, are rejected in the intray.
  * `has_changed` says whether any row may be another now; also after an error.
  * Errors: UNAVAILABLE: it must be done again. */
-err_t reminder_rows_store(pg_t *pg, intray_t *intray, mp_reader_t *content, uint32_t n_events,
-                          bool *has_changed);
+err_t reminder_rows_store(pg_t *pg, const char epoch[EPOCH_CHARS], intray_t *intray,
+                          mp_reader_t *content, uint32_t n_events, bool *has_changed);
 
 #endif

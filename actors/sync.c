@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "actors/eventlog.h"
+#include "actors/lineage.h"
 #include "actors/log.h"
 #include "actors/message.h"
 #include "actors/pg_loop.h"
@@ -284,6 +285,7 @@ static void on_event(void *arg, const log_event_t *from)
         return;
     }
     self->positions[from->shard] = from->id;
+    lineage_note(self->network->lineage, from);
     bool is_readable = from->body.data != NULL && event_decode(from->body, &event);
     frame_t *frame = encode(self, from, is_readable ? &event : NULL);
     tell_access(self, from, is_readable ? &event : NULL);
@@ -324,12 +326,13 @@ static void read_on(sync_t *self, now_t now)
 /* --- which history this is --- */
 
 /* From here on is another history, or one of which something was skipped: what was told so far does
- * not count. */
+ * not count, and nobody may still be who they were. */
 static void forget(sync_t *self)
 {
     recent_forget(&self->recent);
     for (uint32_t i = 0; i < self->network->n_gateways; i++) {
         self->outlets[i].lost_epoch = self->outlets[i].port != NULL;
+        self->outlets[i].lost_access = self->outlets[i].port != NULL;
         self->outlets[i].is_lagging = self->outlets[i].port != NULL;
     }
 }

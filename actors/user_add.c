@@ -13,6 +13,7 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include "actors/lineage.h"
 #include "actors/message.h"
 #include "actors/network.h"
 #include "actors/password.h"
@@ -212,6 +213,7 @@ static crew_t *crew_new(const config_t *config)
     network_t *network = &self->network;
     network->config = config;
     network->metrics = metrics_new();
+    network->lineage = lineage_new(config->data_dir);
     network->post = post_new();
     self->writer = writer_new(network);
     network->actors[ADDRESS_WRITER] = writer_actor(self->writer);
@@ -226,6 +228,7 @@ static void crew_destroy(crew_t *self)
     actor_destroy(&self->user);
     writer_destroy(&self->writer);
     post_destroy(&self->network.post);
+    lineage_destroy(&self->network.lineage);
     metrics_destroy(&self->network.metrics);
     free(self);
 }

@@ -3,6 +3,7 @@
  * into the next batch, and are answered. One batch is under way at a time and takes what waits from
  * the front, so that everybody's commands are applied in the order in which they came. */
 #include "actors/writer.h"
+#include "actors/lineage.h"
 #include "actors/message.h"
 #include "actors/writer_batch.h"
 #include "actors/writer_locate.h"
@@ -487,10 +488,11 @@ static bool writer_drain(void *arg, now_t now)
 
 static void open_lane(writer_t *self, lane_t *lane)
 {
-    const pg_options_t options = {.url = self->network->config->database_url,
-                                  .who = "taskwire writer",
-                                  .options = lane_options,
-                                  .reply_timeout_us = REPLY_TIMEOUT_US};
+    pg_options_t options = {.url = self->network->config->database_url,
+                            .who = "taskwire writer",
+                            .options = lane_options,
+                            .reply_timeout_us = REPLY_TIMEOUT_US};
+    lineage_guard(self->network->lineage, &options);
     lane->pg = pg_new(&options);
     lane->arena = arena_new();
     pg_loop_init(&lane->loop, self->actor, lane->pg);

@@ -8,16 +8,19 @@
 static const pg_stmt_t try_lock = {
     "SELECT CASE WHEN EXISTS (SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND pid = "
     "pg_backend_pid()"
-    " AND classid = 7462 AND granted) THEN true ELSE pg_try_advisory_lock(7462, 0) END"};
+    " AND classid = 7462 AND granted) THEN true ELSE pg_try_advisory_lock(7462, 0) END, epoch FROM "
+    "log_epoch"};
 
 static void on_answer(void *arg, pg_fate_t fate, const pg_result_t *result)
 {
     lease_t *self = arg;
     self->is_asking = false;
-    if (fate == PG_OK && pg_rows(result) == 1 && pg_bool(result, 0, 0))
+    self->held_session = 0;
+    if (fate != PG_OK || pg_rows(result) != 1 || pg_bytes(result, 0, 1).n_bytes != EPOCH_CHARS)
+        return;
+    memcpy(self->epoch, pg_bytes(result, 0, 1).data, EPOCH_CHARS);
+    if (pg_bool(result, 0, 0))
         self->held_session = pg_session(self->pg);
-    else
-        self->held_session = 0;
 }
 
 void lease_open(lease_t *self, actor_t *actor, const char *database_url)
@@ -59,4 +62,9 @@ bool lease_is_held(const lease_t *self)
 {
     return self->held_session != 0 && self->held_session == pg_session(self->pg) &&
            pg_is_connected(self->pg);
+}
+
+slice_t lease_epoch(const lease_t *self)
+{
+    return slice_of(self->epoch, EPOCH_CHARS);
 }

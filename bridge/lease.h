@@ -6,11 +6,13 @@
 #define TASKWIRE_LEASE_H
 
 #include "actors/pg_loop.h"
+#include "schema/event.h"
 
 typedef struct {
     pg_t *pg;
     pg_loop_t loop;
     int64_t held_session; /* of pg, in which the lock was taken; 0: not held */
+    char epoch[EPOCH_CHARS]; /* of the log, at the last answer */
     int64_t ping_mono_us;
     bool is_asking;
 } lease_t;
@@ -23,5 +25,8 @@ int64_t lease_turn(lease_t *self, now_t now);
 
 /* Whether it is held, as far as is known here. */
 bool lease_is_held(const lease_t *self);
+
+/* The log's epoch, as far as is known here. Borrows. */
+slice_t lease_epoch(const lease_t *self);
 
 #endif

@@ -9,6 +9,7 @@
 #include "bridge/relay.h"
 
 #include "actors/eventlog.h"
+#include "actors/lineage.h"
 #include "actors/message.h"
 #include "actors/pg_loop.h"
 #include "bridge/lease.h"
@@ -33,11 +34,14 @@ static const uint32_t consumer_addresses[] = {ADDRESS_RECURRENCE, ADDRESS_REMIND
 static const char *const consumer_names[] = {"recurrence", "reminder", "audit"};
 #define N_CONSUMERS (sizeof consumer_addresses / sizeof *consumer_addresses)
 
-static const pg_stmt_t select_positions = {"SELECT actor, shard, id FROM relay_position"};
-/* A former relay that wakes up must not turn a position back. */
+static const pg_stmt_t select_positions = {
+    "SELECT e.epoch, p.actor, p.shard, p.id FROM log_epoch e LEFT JOIN relay_position p ON true"};
+/* A former relay that wakes up must not turn a position back, nor one of another epoch set any. */
 static const pg_stmt_t save_positions = {
-    "INSERT INTO relay_position (actor, shard, id)"
-    " SELECT * FROM unnest($1::text[], $2::smallint[], $3::bigint[])"
+    "WITH same AS (SELECT 1 FROM log_epoch WHERE epoch = $4::text FOR SHARE)"
+    " INSERT INTO relay_position (actor, shard, id)"
+    " SELECT * FROM unnest($1::text[], $2::smallint[], $3::bigint[]) WHERE EXISTS (SELECT 1 FROM "
+    "same)"
     " ON CONFLICT (actor, shard) DO UPDATE SET id = excluded.id WHERE relay_position.id < "
     "excluded.id"};
 static const pg_stmt_t insert_dead_letters = {
@@ -68,6 +72,7 @@ struct relay {
     pg_loop_t loop;
     term_t term;
     uint64_t n_terms;
+    char epoch[EPOCH_CHARS]; /* of the term: in another history its positions mean nothing */
     uint32_t n_batches; /* the low half of their numbers; comes round */
     port_t *ports[N_CONSUMERS];
     ledger_t ledger;
@@ -135,6 +140,7 @@ static void on_event(void *arg, const log_event_t *event)
         events_begin(&self->batch, seq);
         self->entry = ledger_open(&self->ledger, seq);
     }
+    lineage_note(self->network->lineage, event);
     events_put(&self->batch, event);
     ledger_add(self->entry, event->shard, event->id, event->at_us);
     self->read_to[event->shard] = event->id;
@@ -221,6 +227,7 @@ static void put_positions(relay_t *self, pg_params_t *params)
         }
     }
     pg_array_end(params);
+    pg_put_text(params, slice_of(self->epoch, EPOCH_CHARS));
 }
 
 static bool has_unsaved(const relay_t *self)
@@ -364,10 +371,21 @@ static void relay_receive(void *arg, slice_t bytes, now_t now)
 static void tell_leading(relay_t *self, bool is_leading)
 {
     message_t message;
-    lead_encode(is_leading, &message);
+    lead_encode(is_leading, self->epoch, &message);
     send_to_all(self, &message);
     metric_set(self->leading, is_leading);
     log_line(LOG_INFO, "relay", is_leading ? "leading" : "standing by", NULL);
+}
+
+static void take_positions(relay_t *self, const pg_result_t *result)
+{
+    for (int row = 0; row < pg_rows(result); row++) {
+        int64_t shard = pg_is_null(result, row, 2) ? -1 : pg_int(result, row, 2);
+        for (size_t i = 0; i < N_CONSUMERS && shard >= 0 && shard < N_SHARDS; i++) {
+            if (slice_is(pg_bytes(result, row, 1), consumer_names[i]))
+                self->ledger.positions[i][shard] = pg_int(result, row, 3);
+        }
+    }
 }
 
 static void on_positions(void *arg, pg_fate_t fate, const pg_result_t *result)
@@ -375,17 +393,13 @@ static void on_positions(void *arg, pg_fate_t fate, const pg_result_t *result)
     relay_t *self = arg;
     if (self->term != TERM_STARTING)
         return;
-    if (fate != PG_OK) {
+    slice_t epoch = fate == PG_OK ? pg_bytes(result, 0, 0) : slice_none();
+    if (epoch.n_bytes != EPOCH_CHARS || !slice_eq(epoch, lease_epoch(&self->lease))) {
         self->term = TERM_NONE;
         return;
     }
-    for (int row = 0; row < pg_rows(result); row++) {
-        int64_t shard = pg_int(result, row, 1);
-        for (size_t i = 0; i < N_CONSUMERS && shard >= 0 && shard < N_SHARDS; i++) {
-            if (slice_is(pg_bytes(result, row, 0), consumer_names[i]))
-                self->ledger.positions[i][shard] = pg_int(result, row, 2);
-        }
-    }
+    memcpy(self->epoch, epoch.data, EPOCH_CHARS);
+    take_positions(self, result);
     for (unsigned shard = 0; shard < N_SHARDS; shard++) {
         self->read_to[shard] = self->ledger.positions[0][shard];
         for (size_t i = 1; i < N_CONSUMERS; i++) {
@@ -423,9 +437,10 @@ static bool have_room(const relay_t *self)
 static void follow_lease(relay_t *self)
 {
     bool is_held = lease_is_held(&self->lease);
-    if (self->term == TERM_LEADING && !is_held) {
+    bool is_same = slice_eq(lease_epoch(&self->lease), slice_of(self->epoch, EPOCH_CHARS));
+    if (self->term == TERM_LEADING && (!is_held || !is_same)) {
         self->term = TERM_NONE;
-        pg_break(self->pg, "the lease is lost");
+        pg_break(self->pg, is_held ? "another epoch has begun" : "the lease is lost");
         drop_burials(self);
         batch_fini(&self->batch);
         self->entry = NULL;
@@ -495,16 +510,16 @@ static err_t relay_open(void *arg, actor_t *actor)
 {
     relay_t *self = arg;
     metrics_t *metrics = self->network->metrics;
-    const pg_options_t options = {.url = self->network->config->database_url,
-                                  .who = "taskwire relay",
-                                  .options =
-                                      "-c statement_timeout=10000 -c jit=off -c enable_seqscan=off"
-                                      " -c plan_cache_mode=force_generic_plan",
-                                  .reply_timeout_us = 10000000};
+    pg_options_t options = {.url = self->network->config->database_url,
+                            .who = "taskwire relay",
+                            .options = "-c statement_timeout=10000 -c jit=off -c enable_seqscan=off"
+                                       " -c plan_cache_mode=force_generic_plan",
+                            .reply_timeout_us = 10000000};
     for (size_t i = 0; i < N_CONSUMERS; i++)
         self->ports[i] = network_port(self->network, consumer_addresses[i]);
     ledger_init(&self->ledger, N_CONSUMERS);
     lease_open(&self->lease, actor, self->network->config->database_url);
+    lineage_guard(self->network->lineage, &options);
     self->pg = pg_new(&options);
     pg_loop_init(&self->loop, actor, self->pg);
     self->events_total = metrics_counter(metrics, "taskwire_relay_events_total", NULL,

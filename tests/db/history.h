@@ -49,6 +49,7 @@ static inline void h_begin(const char *word)
     char error[400];
     database_create(&database, word);
     assert_int_equal(migrate_run(database.url, INT64_MAX, error, sizeof error), MIGRATE_OK);
+    script(database.url, "UPDATE log_epoch SET epoch = '" H_EPOCH "'");
     pg = connect_to(database.url, "-c enable_seqscan=off -c jit=off");
     script(database.url, "UPDATE log_epoch SET epoch = '" H_EPOCH "'");
     h_make_dir();
@@ -239,7 +240,7 @@ static inline err_t h_store(h_worker_t *self, slice_t bytes)
     self->n_heads = 0;
     assert_int_equal(message_kind(bytes, &content), MESSAGE_EVENTS);
     assert_true(events_open(&content, &seq, &n_events));
-    return audit_batch_store(self->pg, self->intray, &content, n_events, h_on_head, self,
+    return audit_batch_store(self->pg, H_EPOCH, self->intray, &content, n_events, h_on_head, self,
                              &self->result);
 }
 

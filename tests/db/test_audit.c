@@ -442,7 +442,7 @@ static void pass(int64_t us)
 static void lead(bool is_leading)
 {
     message_t message;
-    lead_encode(is_leading, &message);
+    lead_encode(is_leading, H_EPOCH, &message);
     assert_int_equal(port_send(world.to_audit, &message), ERR_OK);
     step();
 }
@@ -559,6 +559,7 @@ static int start_world(void **state)
     (void)state;
     h_empty_dir();
     world_new();
+    lead(false); /* so that it knows the epoch of what comes */
     return 0;
 }
 
@@ -928,6 +929,26 @@ static void heads_that_a_full_disk_left_no_room_for_are_looked_up_again(void **s
     remove_many_heads();
 }
 
+static void a_batch_of_another_epoch_is_not_linked(void **state)
+{
+    (void)state;
+    uuid_t stream = new_stream();
+    h_add(&stream, 1, 2, 10);
+    script(database.url, "UPDATE log_epoch SET epoch = 'fedcba9876543210'");
+    message_t message;
+    batch_t batch = {0};
+    h_worker_t worker = {.pg = pg, .intray = intray_new(&lone_network, ADDRESS_AUDIT)};
+    h_put_batch(&batch, &stream, 1, 2);
+    batch_finish(&batch, &message);
+    assert_int_equal(h_store(&worker, message_bytes(&message)), ERR_UNAVAILABLE);
+    script(database.url, "UPDATE log_epoch SET epoch = '" H_EPOCH "'");
+    assert_int_equal(n_rows_of(&stream), 0);
+    assert_int_equal(h_store(&worker, message_bytes(&message)), ERR_OK);
+    assert_chain(&stream, 2);
+    message_fini(&message);
+    intray_destroy(&worker.intray);
+}
+
 /* --- */
 
 static int begin(void **state)
@@ -960,6 +981,7 @@ int main(void)
         cmocka_unit_test(a_head_that_somebody_else_moves_is_not_moved_again),
         cmocka_unit_test(a_connection_that_breaks_in_between_loses_nothing),
         cmocka_unit_test(what_the_database_refuses_is_tried_again_and_told),
+        cmocka_unit_test(a_batch_of_another_epoch_is_not_linked),
         OF_ACTOR(an_acknowledged_batch_is_in_the_chain),
         OF_ACTOR(events_behind_a_hole_are_rejected_and_others_go_on),
         OF_ACTOR(a_damaged_head_holds_up_its_own_stream_only),

@@ -8,6 +8,7 @@
 #include "actors/reminder_rows.h"
 
 #define NOW_US INT64_C(1800000000000000)
+#define EPOCH "0123456789abcdef"
 #define HOUR_US (3600 * US_PER_S)
 
 typedef enum { PENDING, FIRED, ENDED } row_state_t;
@@ -23,6 +24,7 @@ static int begin(void **unused)
     (void)unused;
     database_create(&database, "reminder");
     assert_int_equal(migrate_run(database.url, INT64_MAX, error, sizeof error), MIGRATE_OK);
+    script(database.url, "UPDATE log_epoch SET epoch = '" EPOCH "'");
     pg = connect_to(database.url, "-c enable_seqscan=off -c jit=off");
     return 0;
 }
@@ -70,7 +72,7 @@ static void put(batch_t *batch, int64_t id, event_t event, const task_t *task)
     event.task = event.command = event.by = task->id;
     event.set = event.was = buf_slice(&set);
     event.after = buf_slice(&after);
-    memcpy(event.epoch, "0123456789abcdef", EPOCH_CHARS);
+    memcpy(event.epoch, EPOCH, EPOCH_CHARS);
     event_encode(&event, &body);
     uint8_t digest[DIGEST_BYTES] = {0};
     log_event_t row = {.id = id,
@@ -128,7 +130,8 @@ static void store(batch_t *batch)
     assert_int_equal(message_kind(message_bytes(&message), &content), MESSAGE_EVENTS);
     assert_true(events_open(&content, &seq, &n_events));
     bool has_changed;
-    assert_int_equal(reminder_rows_store(pg, intray, &content, n_events, &has_changed), ERR_OK);
+    assert_int_equal(reminder_rows_store(pg, EPOCH, intray, &content, n_events, &has_changed),
+                     ERR_OK);
     intray_destroy(&intray);
     message_fini(&message);
 }
@@ -296,6 +299,27 @@ static void what_the_database_refuses_of_one_event_harms_no_other(void **state)
     assert_row(&tasks[2], PENDING, NOW_US + HOUR_US, 30);
 }
 
+static void what_is_of_another_epoch_changes_no_row(void **state)
+{
+    (void)state;
+    task_t task = a_task(NOW_US + HOUR_US);
+    task_t moved = task;
+    name_reminder(&moved.reminders[0], NOW_US + 2 * HOUR_US);
+    task_t without = task;
+    without.n_reminders = 0;
+    batch_t batch = {0};
+    put_task(&batch, 10, NOW_US, &task);
+    store(&batch);
+    script(database.url, "UPDATE log_epoch SET epoch = 'fedcba9876543210'");
+    batch = (batch_t){0};
+    put_task(&batch, 20, NOW_US + 1, &moved);
+    put_fired(&batch, 30, &task);
+    put_task(&batch, 40, NOW_US + 2, &without);
+    store(&batch);
+    script(database.url, "UPDATE log_epoch SET epoch = '" EPOCH "'");
+    assert_row(&task, PENDING, NOW_US + HOUR_US, 10);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -308,6 +332,7 @@ int main(void)
         cmocka_unit_test(a_firing_of_an_instant_that_moved_is_not_that_of_the_new_one),
         cmocka_unit_test(the_whole_log_again_changes_nothing),
         cmocka_unit_test(what_the_database_refuses_of_one_event_harms_no_other),
+        cmocka_unit_test(what_is_of_another_epoch_changes_no_row),
     };
     return cmocka_run_group_tests(tests, begin, end);
 }

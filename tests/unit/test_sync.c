@@ -371,6 +371,7 @@ static void another_epoch_is_told_before_anything_of_it(void **state)
     assert_int_equal(receive(&content), MESSAGE_EPOCH);
     assert_true(epoch_decode(&content, epoch));
     assert_memory_equal(epoch, w.epoch, EPOCH_CHARS);
+    assert_access(&UUID_NIL, &UUID_NIL, &UUID_NIL); /* everybody's is looked up again */
     assert_nothing();
     w_change(0);
     run();
