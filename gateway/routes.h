@@ -67,10 +67,15 @@ void route_task_complete(call_t *call);
 void route_task_reopen(call_t *call);
 
 /* --- routes_tasks.c --- */
+/* $1: account. Column: its time zone. */
+extern const pg_stmt_t select_time_zone;
 extern const param_t route_tasks_params[];
 extern const param_t route_list_tasks_params[];
 void route_tasks_get(call_t *call);
 void route_list_tasks_get(call_t *call);
+
+/* --- routes_recurrence.c --- */
+void route_recurrence_preview(call_t *call);
 
 /* --- routes_audit.c --- */
 void route_audit_verify(call_t *call);

@@ -197,7 +197,7 @@ static bool read_due(call_t *call, wish_t *wish, slice_t zone)
 
 /* --- asking --- */
 
-static const pg_stmt_t select_time_zone = {"SELECT time_zone FROM account WHERE id = $1::uuid"};
+const pg_stmt_t select_time_zone = {"SELECT time_zone FROM account WHERE id = $1::uuid"};
 
 static void put_numbers(pg_params_t *params, const int *numbers, size_t n)
 {

@@ -3,8 +3,6 @@
  * zone's business. */
 #include "schema/due.h"
 
-#include "schema/zone.h"
-
 static void resolve_instant(slice_t zone, arena_t *arena, due_t *self)
 {
     char text[INSTANT_TEXT_CHARS + 1];
@@ -32,6 +30,31 @@ bool due_resolve(slice_t text, slice_t zone, arena_t *arena, due_t *out)
         break;
     }
     return true;
+}
+
+void due_of_local(due_kind_t kind, const local_t *local, slice_t zone, arena_t *arena, due_t *out,
+                  zone_fit_t *fit)
+{
+    char text[INSTANT_TEXT_CHARS + 1];
+    size_t n = 0;
+    *out = (due_t){.kind = kind, .local = *local};
+    *fit = ZONE_PLAIN;
+    out->at_us = instant_clamp(kind == DUE_DATE ? zone_end_of_day(zone, local)
+                                                : zone_to_utc(zone, local, fit));
+    switch (kind) {
+    case DUE_DATE:
+        n = local_format_date(local, text);
+        break;
+    case DUE_LOCAL:
+        n = local_format(local, text);
+        break;
+    case DUE_INSTANT:
+        n = instant_format(out->at_us, text);
+        break;
+    case DUE_NONE:
+        break;
+    }
+    out->text = arena_copy(arena, slice_of(text, n));
 }
 
 bool due_is_in_rule(const due_t *due, slice_t rule_text, int64_t occurrence, arena_t *arena)

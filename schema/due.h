@@ -8,6 +8,7 @@
 #include "schema/arena.h"
 #include "schema/instant.h"
 #include "schema/rule.h"
+#include "schema/zone.h"
 
 typedef struct {
     due_kind_t kind;
@@ -20,6 +21,11 @@ typedef struct {
 /* Reads a due text. The zone must be known. False: it is no date, local time or instant. Owns:
  * `text` is borrowed, or in the arena for an instant. */
 bool due_resolve(slice_t text, slice_t zone, arena_t *arena, due_t *out);
+
+/* What a clock reading in the zone is as a due date of that kind, its text in the arena. `fit` says
+ * what a clock change did to it; to a date never anything. */
+void due_of_local(due_kind_t kind, const local_t *local, slice_t zone, arena_t *arena, due_t *out,
+                  zone_fit_t *fit);
 
 /* Whether the rule (as it is stored) has room for the occurrence of that number (from 1) at that
  * due. */
