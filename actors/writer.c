@@ -60,6 +60,7 @@ struct writer {
     int64_t warden_mono_us;
     return_t returns[ADDRESS_COUNT];
     size_t n_unsent; /* of them, that found no room */
+    size_t n_in_bulks; /* commands that are held until others of their bulk are located */
     log_once_t away;
     metric_t *commands_total;
     metric_t *refused_total;
@@ -115,12 +116,17 @@ static void answer(writer_t *self, pending_t *pending)
     pending_destroy(pending);
 }
 
+static void join_bulk(writer_t *self, pending_t *pending);
+
 static void refuse(writer_t *self, pending_t *pending, err_t err, const char *detail)
 {
     memset(&pending->outcome, 0, sizeof pending->outcome);
     pending->outcome.problem.err = err;
     pending->outcome.problem.detail = detail == NULL ? slice_none() : slice_str(detail);
-    answer(self, pending);
+    if (pending->bulk != NULL)
+        join_bulk(self, pending);
+    else
+        answer(self, pending);
 }
 
 static void refuse_away(writer_t *self, pending_t *pending)
@@ -157,9 +163,70 @@ static void put_in_front(writer_t *self, pending_list_t *commands)
     *commands = (pending_list_t){0};
 }
 
+static const char too_wide[] =
+    "An atomic bulk holds at most 8 commands that concern all members or tasks of a list.";
+_Static_assert(MAX_WIDE_A_BATCH == 8, "the sentence says so");
+
+static bool is_wide(const command_refs_t *refs)
+{
+    return !uuid_is_nil(&refs->members_of) || !uuid_is_nil(&refs->concerns.list);
+}
+
+static void refuse_bulk(writer_t *self, pending_list_t *members)
+{
+    for (pending_t *p; (p = pending_pop(members)) != NULL;) {
+        if (p->outcome.problem.err == ERR_OK)
+            p->outcome.problem.err = ERR_ABORTED;
+        answer(self, p);
+    }
+}
+
+/* Commands that one batch has no room for cannot be done together. */
+static bool fits_one_batch(const pending_list_t *members)
+{
+    size_t n_wide = 0;
+    for (const pending_t *p = members->first; p != NULL; p = p->next) {
+        command_refs_t refs;
+        command_refs(&p->command, &refs);
+        n_wide += is_wide(&refs);
+    }
+    return n_wide <= MAX_WIDE_A_BATCH;
+}
+
+/* Holds a command of an atomic bulk until all of it are located; then they go on one behind the
+ * other, or, if one is refused, none does. */
+static void join_bulk(writer_t *self, pending_t *pending)
+{
+    bulk_t *bulk = pending->bulk;
+    pending->bulk = NULL;
+    bulk->is_refused = bulk->is_refused || pending->outcome.problem.err != ERR_OK;
+    pending_append(&bulk->members, pending);
+    self->n_in_bulks++;
+    if (--bulk->n_awaited > 0)
+        return;
+    self->n_in_bulks -= bulk->members.n;
+    self->n_groups++;
+    if (!bulk->is_refused && !fits_one_batch(&bulk->members)) {
+        bulk->is_refused = true;
+        bulk->members.first->outcome.problem.err = ERR_TOO_LARGE;
+        bulk->members.first->outcome.problem.detail = slice_str(too_wide);
+    }
+    if (bulk->is_refused)
+        refuse_bulk(self, &bulk->members);
+    for (pending_t *p; (p = pending_pop(&bulk->members)) != NULL;) {
+        p->group = self->n_groups;
+        p->is_atomic = true;
+        enqueue(self, p);
+    }
+    free(bulk);
+}
+
 static void on_located(void *arg, pending_t *pending)
 {
-    enqueue(arg, pending);
+    if (pending->bulk != NULL)
+        join_bulk(arg, pending);
+    else
+        enqueue(arg, pending);
 }
 
 /* The list of the command that is going to make this task. NULL: there is none. */
@@ -180,25 +247,33 @@ static void on_not_found(void *arg, pending_t *pending)
     const uuid_t *list = find_maker(&self->queue, &pending->command.task);
     if (list == NULL)
         list = find_maker(&self->lane.batch, &pending->command.task);
+    if (list == NULL && pending->bulk != NULL)
+        list = find_maker(&pending->bulk->members, &pending->command.task);
     if (list == NULL) {
         refuse(self, pending, ERR_NOT_FOUND, APPLY_NO_TASK);
         return;
     }
     pending->command.list = *list;
     pending->is_located = true;
-    enqueue(self, pending);
+    on_located(self, pending);
 }
 
-static void take_command(writer_t *self, intake_t *intake, const command_t *command, bool has_room,
-                         now_t now)
+static size_t n_waiting(const writer_t *self)
+{
+    return self->queue.n + locator_n_waiting(&self->locator) + self->n_in_bulks;
+}
+
+static void take_command(writer_t *self, intake_t *intake, const command_t *command, bulk_t *bulk,
+                         bool has_room, now_t now)
 {
     pending_t *pending = calloc(1, sizeof *pending);
     pending->intake = intake;
     pending->command = *command;
     pending->command.list = command_list(command);
     pending->deadline_mono_us = now.mono_us + self->network->config->outcome_timeout_us;
+    pending->bulk = bulk;
     intake->n_users++;
-    if (self->queue.n + locator_n_waiting(&self->locator) >= WRITER_MAX_QUEUE)
+    if (bulk == NULL && n_waiting(self) >= WRITER_MAX_QUEUE)
         refuse(self, pending, ERR_OVERLOADED, NULL);
     else if (!has_room)
         refuse(self, pending, ERR_OVERLOADED, NULL);
@@ -208,40 +283,62 @@ static void take_command(writer_t *self, intake_t *intake, const command_t *comm
         locator_find(&self->locator, pending);
 }
 
+/* The commands of a message, one after the other. */
+typedef struct {
+    intake_t *intake;
+    bool has_room;
+    bulk_t *bulk; /* that the next commands belong to */
+    uint32_t n_of_bulk; /* how many of them do */
+    bool bulk_has_room;
+} reading_t;
+
+static void take_next(writer_t *self, reading_t *reading, const command_t *command, now_t now)
+{
+    bulk_t *bulk = NULL;
+    if (command->n_bulk > 0) {
+        reading->bulk = calloc(1, sizeof *reading->bulk);
+        reading->bulk->n_awaited = reading->n_of_bulk = command->n_bulk;
+        reading->bulk_has_room = n_waiting(self) + command->n_bulk <= WRITER_MAX_QUEUE;
+    }
+    if (reading->n_of_bulk > 0) {
+        reading->n_of_bulk--;
+        bulk = reading->bulk;
+    }
+    bool has_room = reading->has_room && (bulk == NULL || reading->bulk_has_room);
+    take_command(self, reading->intake, command, bulk, has_room, now);
+}
+
 static void writer_receive(void *arg, slice_t bytes, now_t now)
 {
     writer_t *self = arg;
     mp_reader_t content;
     uint32_t n = 0;
-    bool has_room = self->held_bytes + bytes.n_bytes <= WRITER_MAX_QUEUE_BYTES;
-    intake_t *intake = intake_new(bytes, &self->held_bytes);
-    if (message_kind(message_bytes(&intake->message), &content) == MESSAGE_COMMANDS &&
+    reading_t reading = {.has_room = self->held_bytes + bytes.n_bytes <= WRITER_MAX_QUEUE_BYTES};
+    reading.intake = intake_new(bytes, &self->held_bytes);
+    if (message_kind(message_bytes(&reading.intake->message), &content) == MESSAGE_COMMANDS &&
         batch_open(&content, &n)) {
         for (uint32_t i = 0; i < n; i++) {
             command_t command;
-            if (!command_decode(&content, intake->arena, &command)) {
+            if (!command_decode(&content, reading.intake->arena, &command)) {
                 log_line(LOG_ERROR, "writer", "a command could not be read", NULL);
                 break;
             }
-            take_command(self, intake, &command, has_room, now);
+            take_next(self, &reading, &command, now);
         }
     }
-    intake_release(intake);
+    intake_release(reading.intake);
 }
 
 /* --- batches --- */
 
-static bool is_wide(const command_refs_t *refs)
-{
-    return !uuid_is_nil(&refs->members_of) || !uuid_is_nil(&refs->concerns.list);
-}
-
-/* Moves the commands that come next from the queue into `batch`. */
+/* Moves the commands that come next from the queue into `batch`. An atomic bulk is not divided. */
 static void gather(writer_t *self, pending_list_t *batch)
 {
     size_t n_tokens = 0, n_wide = 0, n_bytes = 0;
-    while (self->queue.n > 0 && batch->n < WRITER_MAX_BATCH && n_tokens < MAX_TOKENS_A_BATCH &&
-           n_wide < MAX_WIDE_A_BATCH && n_bytes < MAX_BATCH_BYTES &&
+    while (self->queue.n > 0 && batch->n < WRITER_MAX_BATCH &&
+           (self->queue.first->is_atomic ||
+            (n_tokens < MAX_TOKENS_A_BATCH && n_wide < MAX_WIDE_A_BATCH &&
+             n_bytes < MAX_BATCH_BYTES)) &&
            (batch->n == 0 || self->queue.first->group == batch->first->group)) {
         pending_t *p = pending_pop(&self->queue);
         n_tokens += p->command.op == OP_TOKEN_CREATE;
@@ -313,11 +410,13 @@ static bool may_be_repeat(const lane_t *lane)
 }
 
 /* One bad command must not spoil the others: what was refused runs again in halves, until the bad
- * one is by itself. What failed for a reason that passes is tried one by one. */
+ * one is by itself. What failed for a reason that passes is tried one by one. An atomic bulk is by
+ * itself already, and is one. */
 static void isolate(writer_t *self, now_t now)
 {
     lane_t *lane = &self->lane;
-    bool is_single = lane->batch.n == 1 && !may_be_repeat(lane);
+    bool is_atomic = lane->batch.first->is_atomic;
+    bool is_single = is_atomic || (lane->batch.n == 1 && !may_be_repeat(lane));
     size_t n_left = lane->state == LANE_REJECTED ? (lane->batch.n + 1) / 2 : 1;
     size_t n_group = n_left;
     pending_list_t again = {0};

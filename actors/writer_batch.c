@@ -196,9 +196,67 @@ static bool follows_one_put_back(const lane_t *self, const pending_t *p)
     return false;
 }
 
+/* Whether the batch cannot apply it: its task is in a list that was not loaded for its author. */
+static bool is_out_of_reach(lane_t *self, pending_t *p)
+{
+    p->moved_to = moved_to(self, p);
+    if (uuid_is_nil(&p->moved_to))
+        return false;
+    if ((shard_bit(&p->moved_to) & ~self->shards) != 0 ||
+        state_member(self->loaded, &p->moved_to, &p->command.author) == NULL)
+        return true;
+    /* One before it in the bulk has moved the task. */
+    p->command.list = p->moved_to;
+    p->moved_to = UUID_NIL;
+    return false;
+}
+
+/* Applies the commands until one is refused, or cannot be applied in this batch. NULL: none. */
+static pending_t *apply_until_refused(lane_t *self, int64_t now_us)
+{
+    for (pending_t *p = self->batch.first; p != NULL; p = p->next) {
+        p->is_put_back = is_out_of_reach(self, p);
+        if (p->is_put_back)
+            return p;
+        apply(&p->command, self->loaded, now_us, &p->outcome);
+        p->missing = p->outcome.missing;
+        p->is_put_back = p->missing != 0;
+        if (p->is_put_back || p->outcome.problem.err != ERR_OK)
+            return p;
+    }
+    return NULL;
+}
+
+/* An atomic bulk has the batch for itself: if one of it is refused, nothing is stored of what the
+ * others did to the state. */
+static void apply_bulk(lane_t *self, int64_t now_us)
+{
+    for (pending_t *p = self->batch.first; p != NULL; p = p->next) {
+        memset(&p->outcome, 0, sizeof p->outcome);
+        p->moved_to = UUID_NIL;
+        p->missing = 0;
+        p->is_put_back = false;
+    }
+    const pending_t *refused = apply_until_refused(self, now_us);
+    if (refused == NULL)
+        return;
+    self->loaded = state_new(self->arena, self->epoch);
+    for (pending_t *p = self->batch.first; p != NULL; p = p->next) {
+        p->is_put_back = refused->is_put_back;
+        if (p == refused)
+            continue;
+        memset(&p->outcome, 0, sizeof p->outcome);
+        p->outcome.problem.err = ERR_ABORTED;
+    }
+}
+
 static void apply_all(lane_t *self, int64_t now_us)
 {
     bool has_any = false;
+    if (self->batch.first->is_atomic) {
+        apply_bulk(self, now_us);
+        return;
+    }
     for (pending_t *p = self->batch.first; p != NULL; p = p->next) {
         memset(&p->outcome, 0, sizeof p->outcome);
         p->moved_to = moved_to(self, p);

@@ -24,6 +24,7 @@ intake_t *intake_new(slice_t bytes, size_t *held);
 void intake_release(intake_t *intake);
 
 /* A command that waits for its result. */
+typedef struct bulk bulk_t;
 typedef struct pending {
     struct pending *next;
     intake_t *intake;
@@ -38,7 +39,10 @@ typedef struct pending {
                             is put back */
     shard_set_t found; /* all that were ever missing */
     bool is_located; /* the list was found by us, and may be out of date */
-    uint32_t group; /* of a batch that failed: to be run with no others; 0: none */
+    uint32_t
+        group; /* of a batch that failed, or an atomic bulk: to be run with no others; 0: none */
+    bool is_atomic; /* all of the group are applied, or none */
+    bulk_t *bulk; /* while the others of the bulk are awaited; else NULL */
     bool is_uncertain; /* it was applied, and the COMMIT was sent and not answered */
     outcome_t outcome; /* once applied; borrows from the lane's arena */
 } pending_t;
@@ -49,6 +53,13 @@ typedef struct {
     pending_t **end; /* where the next one goes; NULL while the list is empty */
     size_t n;
 } pending_list_t;
+
+/* An atomic bulk on its way into the queue. */
+struct bulk {
+    size_t n_awaited; /* commands that are not located yet */
+    bool is_refused; /* one of them */
+    pending_list_t members; /* those that are, or are refused */
+};
 
 void pending_append(pending_list_t *list, pending_t *pending);
 pending_t *pending_pop(pending_list_t *list);

@@ -41,7 +41,7 @@ const route_t routes[] = {
     {METHOD_GET, "/v1/tokens", ROUTE_FOR_SESSIONS, route_tokens_get, route_page_params},
     {METHOD_POST, "/v1/tokens", ROUTE_FOR_SESSIONS, route_tokens_post, NULL},
     {METHOD_DELETE, "/v1/tokens/{token}", ROUTE_FOR_SESSIONS, route_token_delete, NULL},
-    {METHOD_POST, "/v1/commands", ROUTE_FOR_WRITERS, NULL, NULL},
+    {METHOD_POST, "/v1/commands", ROUTE_FOR_WRITERS, route_commands_post, NULL},
     {METHOD_POST, "/v1/recurrence/preview", ROUTE_FOR_READERS, route_recurrence_preview, NULL},
     {METHOD_GET, "/v1/audit/{list}/verify", ROUTE_FOR_READERS, route_audit_verify, NULL},
     {METHOD_GET, "/v1/ws", ROUTE_FOR_ANYONE, route_ws_plain, NULL},

@@ -74,6 +74,9 @@ extern const param_t route_list_tasks_params[];
 void route_tasks_get(call_t *call);
 void route_list_tasks_get(call_t *call);
 
+/* --- routes_commands.c --- */
+void route_commands_post(call_t *call);
+
 /* --- routes_recurrence.c --- */
 void route_recurrence_preview(call_t *call);
 

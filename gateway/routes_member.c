@@ -2,6 +2,7 @@
 /* The members of a list. Clients name a new one by e-mail address, commands by account. Whether an
  * address belongs to an account is only told by the writer's refusal, which comes after it has made
  * sure that an owner asks; the lookup before it tells nobody anything. */
+#include "gateway/by_email.h"
 #include "gateway/object.h"
 #include "gateway/page.h"
 #include "gateway/reply.h"
@@ -121,15 +122,10 @@ static slice_t encode_adding(call_t *call, const adding_t *adding)
     return data;
 }
 
-/* The writer speaks of an account where the client spoke of an address. */
 static void refuse(call_t *call, const problem_t *problem)
 {
     problem_t shown = *problem;
-    for (size_t i = 0; i < shown.n_fields; i++) {
-        if (slice_is(shown.fields[i].pointer, "/account"))
-            shown.fields[i] =
-                (err_field_t){slice_str("/email"), slice_str("no account has this e-mail address")};
-    }
+    by_email_name(&shown);
     reply_problem(call, &shown);
 }
 

@@ -9,8 +9,11 @@
 #include <stdlib.h>
 
 #include "actors/log.h"
+#include "schema/limits.h"
 
 #define MAX_BATCH_COMMANDS 512
+/* A bulk is not divided. */
+#define MAX_MESSAGE_COMMANDS LIMIT_BULK_COMMANDS
 #define MAX_BATCH_BYTES ((size_t)1024 * 1024)
 
 typedef struct {
@@ -27,7 +30,7 @@ struct submits {
     port_t *writer;
     uint32_t address;
     batch_t batch;
-    uint64_t batch_tags[MAX_BATCH_COMMANDS];
+    uint64_t batch_tags[MAX_MESSAGE_COMMANDS];
     place_t *places; /* place 0 is never used, so that no tag is 0 */
     uint32_t free; /* the first of the free ones; 0: none */
     uint64_t n_used; /* in all time */
@@ -102,7 +105,7 @@ static void end(submits_t *self, uint64_t tag, const result_t *result)
 /* The writer took none of them. */
 static void refuse_batch(submits_t *self, size_t n_commands)
 {
-    uint64_t tags[MAX_BATCH_COMMANDS];
+    uint64_t tags[MAX_MESSAGE_COMMANDS];
     memcpy(tags, self->batch_tags, n_commands * sizeof *tags);
     for (size_t i = 0; i < n_commands; i++) {
         const place_t *place = place_of(self, tags[i]);
@@ -125,6 +128,23 @@ void submits_flush(submits_t *self)
         refuse_batch(self, n_commands);
 }
 
+/* Takes a place for the command and appends it to the batch. */
+static uint64_t append(submits_t *self, command_t *command, submit_done_f *done, void *arg)
+{
+    uint64_t tag = take_place(self);
+    place_t *place = place_of(self, tag);
+    place->done = done;
+    place->arg = arg;
+    place->command = command->id;
+    place->op = command->op;
+    command->reply_to = self->address;
+    command->tag = tag;
+    batch_begin(&self->batch, MESSAGE_COMMANDS);
+    self->batch_tags[self->batch.n_items++] = tag;
+    command_encode(command, &self->batch.buf);
+    return tag;
+}
+
 err_t submit_command(submits_t *self, command_t *command, submit_done_f *done, void *arg,
                      uint64_t *handle)
 {
@@ -135,17 +155,24 @@ err_t submit_command(submits_t *self, command_t *command, submit_done_f *done, v
         submits_flush(self);
     if (self->free == 0 || (self->batch.n_items == 0 && !port_has_room(self->writer)))
         return ERR_OVERLOADED;
-    *handle = take_place(self);
-    place_t *place = place_of(self, *handle);
-    place->done = done;
-    place->arg = arg;
-    place->command = command->id;
-    place->op = command->op;
-    command->reply_to = self->address;
-    command->tag = *handle;
-    batch_begin(&self->batch, MESSAGE_COMMANDS);
-    self->batch_tags[self->batch.n_items++] = *handle;
-    command_encode(command, &self->batch.buf);
+    *handle = append(self, command, done, arg);
+    return ERR_OK;
+}
+
+err_t submit_bulk(submits_t *self, command_t *commands, size_t n_commands, bool is_atomic,
+                  submit_done_f *done, void *const *items)
+{
+    assert(n_commands <= MAX_MESSAGE_COMMANDS);
+    if (self->writer == NULL)
+        return ERR_UNAVAILABLE;
+    submits_flush(self);
+    if (n_commands > SUBMIT_MAX_UNDER_WAY - self->n_under_way || !port_has_room(self->writer))
+        return ERR_OVERLOADED;
+    for (size_t i = 0; i < n_commands; i++) {
+        commands[i].n_bulk = is_atomic && i == 0 ? (uint32_t)n_commands : 0;
+        append(self, &commands[i], done, items[i]);
+    }
+    submits_flush(self);
     return ERR_OK;
 }
 

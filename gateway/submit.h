@@ -13,6 +13,12 @@
 submits_t *submits_new(network_t *network, uint32_t address);
 void submits_destroy(submits_t **self_p);
 
+/* Sends commands as one message, all or none of them; with `is_atomic` they are also applied all or
+ * none. `done` gets items[i] with the result of commands[i]. At most LIMIT_BULK_COMMANDS. Errors,
+ * with `done` not called: UNAVAILABLE, OVERLOADED. */
+err_t submit_bulk(submits_t *self, command_t *commands, size_t n_commands, bool is_atomic,
+                  submit_done_f *done, void *const *items);
+
 /* Sends what was submitted since the last call as one message; to be called before the loop sleeps.
  */
 void submits_flush(submits_t *self);

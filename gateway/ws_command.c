@@ -4,6 +4,7 @@
  * answers pile up because the client does not read them. */
 #include <stdlib.h>
 
+#include "gateway/by_email.h"
 #include "gateway/live.h"
 #include "gateway/ws_reply.h"
 #include "schema/json.h"
@@ -80,22 +81,12 @@ static void put_success(errand_t *self, const outcome_t *outcome)
     ws_end(self->ws, place);
 }
 
-/* The writer speaks of an account where the client spoke of an address. */
-static void name_email(problem_t *problem)
-{
-    for (size_t i = 0; i < problem->n_fields; i++) {
-        if (slice_is(problem->fields[i].pointer, "/account"))
-            problem->fields[i] =
-                (err_field_t){slice_str("/email"), slice_str("no account has this e-mail address")};
-    }
-}
-
 static void put_refusal(errand_t *self, const problem_t *problem)
 {
     problem_t shown = *problem;
     arena_reset(self->ws->hub->arena);
     if (self->is_by_email)
-        name_email(&shown);
+        by_email_name(&shown);
     put_prefix(&shown, "/data", self->ws->hub->arena);
     refuse(self->ws, ref_of(self), &self->command.id, &shown);
 }
@@ -176,43 +167,6 @@ void ws_command_forget_all(ws_t *ws)
 
 /* --- member.put by e-mail address --- */
 
-static bool find_email(slice_t data, slice_t *out)
-{
-    slice_t value;
-    slice_t account;
-    if (data.data == NULL || !mp_map_find(data, "email", &value) ||
-        mp_map_find(data, "account", &account))
-        return false;
-    mp_reader_t reader = mp_reader(value);
-    return mp_get_str(&reader, out) && out->n_bytes <= LIMIT_EMAIL_BYTES;
-}
-
-/* The data with the account, if there is one, in place of the address. */
-static void put_account(slice_t data, const uuid_t *account, buf_t *out)
-{
-    mp_reader_t reader = mp_reader(data);
-    uint32_t n_pairs = 0;
-    size_t n_written = 0;
-    size_t place = mp_open(out);
-    mp_get_map(&reader, &n_pairs);
-    for (uint32_t i = 0; i < n_pairs; i++) {
-        slice_t key;
-        slice_t value;
-        if (!mp_get_str(&reader, &key) || !mp_get_raw(&reader, &value))
-            break;
-        bool is_email = slice_is(key, "email");
-        if (is_email && uuid_is_nil(account))
-            continue;
-        mp_put_str(out, is_email ? slice_str("account") : key);
-        if (is_email)
-            mp_put_uuid(out, account);
-        else
-            mp_put_raw(out, value);
-        n_written++;
-    }
-    mp_close_map(out, place, n_written);
-}
-
 static void on_account(void *arg, pg_fate_t fate, const pg_result_t *result)
 {
     ask_t *ask = arg;
@@ -227,7 +181,7 @@ static void on_account(void *arg, pg_fate_t fate, const pg_result_t *result)
     }
     uuid_t account = pg_rows(result) > 0 ? pg_uuid(result, 0, 0) : UUID_NIL;
     buf_t data = {0};
-    put_account(self->command.data, &account, &data);
+    by_email_put_account(self->command.data, &account, &data);
     buf_fini(&self->data);
     self->data = data;
     self->command.data = buf_slice(&self->data);
@@ -288,7 +242,7 @@ void ws_command(ws_t *ws, const ws_request_t *request)
     command.lists = ws->lists;
     command.n_lists = ws->n_lists;
     errand_t *errand = errand_new(ws, request, &command);
-    if (command.op == OP_MEMBER_PUT && find_email(command.data, &email))
+    if (by_email_find(&command, &email))
         resolve(errand, email);
     else
         submit(errand);

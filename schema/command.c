@@ -11,7 +11,7 @@
 #include "schema/data.h"
 #include "schema/limits.h"
 
-#define N_ENCODED_FIELDS 13
+#define N_ENCODED_FIELDS 14
 #define MAX_SORTED_FIELDS 32
 #define MAX_FINGERPRINT_DEPTH 16
 
@@ -73,6 +73,7 @@ void command_encode(const command_t *command, buf_t *out)
         mp_put_nil(out);
     else
         mp_put_raw(out, command->data);
+    mp_put_int(out, command->n_bulk);
     mp_put_int(out, command->reply_to);
     mp_put_int(out, (int64_t)command->tag);
 }
@@ -133,14 +134,15 @@ bool command_decode(mp_reader_t *reader, arena_t *arena, command_t *out)
     *out = (command_t){0};
     uint32_t n_fields = 0;
     int64_t tag = 0;
-    bool ok =
-        mp_get_array(reader, &n_fields) && n_fields == N_ENCODED_FIELDS &&
-        get_id(reader, &out->id) && get_id(reader, &out->author) &&
-        mp_get_bool(reader, &out->is_actor) && get_op(reader, &out->op) &&
-        get_id(reader, &out->list) && get_id(reader, &out->task) &&
-        mp_get_int(reader, &out->expect) && get_u32(reader, &out->scopes) &&
-        get_lists(reader, arena, out) && get_bytes(reader, out->fingerprint, FINGERPRINT_BYTES) &&
-        get_data(reader, &out->data) && get_u32(reader, &out->reply_to) && mp_get_int(reader, &tag);
+    bool ok = mp_get_array(reader, &n_fields) && n_fields == N_ENCODED_FIELDS &&
+              get_id(reader, &out->id) && get_id(reader, &out->author) &&
+              mp_get_bool(reader, &out->is_actor) && get_op(reader, &out->op) &&
+              get_id(reader, &out->list) && get_id(reader, &out->task) &&
+              mp_get_int(reader, &out->expect) && get_u32(reader, &out->scopes) &&
+              get_lists(reader, arena, out) &&
+              get_bytes(reader, out->fingerprint, FINGERPRINT_BYTES) &&
+              get_data(reader, &out->data) && get_u32(reader, &out->n_bulk) &&
+              get_u32(reader, &out->reply_to) && mp_get_int(reader, &tag);
     out->tag = (uint64_t)tag;
     return ok;
 }

@@ -71,6 +71,8 @@ typedef struct {
     uint32_t n_lists;
     uint8_t fingerprint[FINGERPRINT_BYTES]; /* of what the client asked; see command_fingerprint */
     slice_t data; /* a msgpack map, or absent */
+    uint32_t n_bulk; /* so many commands, this one and those behind it in the message, are done all
+                        or none; 0: it stands for itself, or belongs to one before it */
     uint32_t reply_to; /* whose inbox takes the result (actors/network.h) */
     uint64_t tag; /* repeated in the result */
 } command_t;

@@ -23,6 +23,7 @@
 /* Of a removed member's tasks so many lose him with him, open ones first. */
 #define LIMIT_RELEASED_TASKS 5000
 #define LIMIT_RELEASED_BYTES (16 * 1024 * 1024)
+#define LIMIT_BULK_COMMANDS 1000
 #define LIMIT_PAGE 500
 #define LIMIT_PAGE_DEFAULT 50
 

@@ -37,6 +37,7 @@ static void make_full(core_t *core, uuid_t lists[2])
     core->n_lists = 2;
     core->expect = -1;
     core_make(core, &core->anna, "task.patch", &T1, core_json(core, "{'title':'x'}"));
+    core->command.n_bulk = 1000;
     core->command.reply_to = UINT32_MAX;
     core->command.tag = UINT64_MAX - 3;
 }
@@ -63,6 +64,7 @@ static void a_command_arrives_as_it_was_sent(void **state)
     assert_true(uuid_eq(&read.lists[1], &core->other));
     assert_memory_equal(read.fingerprint, core->command.fingerprint, FINGERPRINT_BYTES);
     assert_true(slice_eq(read.data, core->command.data));
+    assert_int_equal(read.n_bulk, 1000);
     assert_int_equal(read.reply_to, UINT32_MAX);
     assert_true(read.tag == UINT64_MAX - 3);
     buf_fini(&bytes);

@@ -10,6 +10,7 @@
 #include <sodium.h>
 
 #include "gateway/submit.h"
+#include "schema/limits.h"
 
 #define INBOX_LIMIT 4
 
@@ -234,6 +235,63 @@ static void without_a_writer_nothing_can_be_done(void **unused)
     submits_destroy(&own);
 }
 
+static err_t submit_many(size_t n_commands, bool is_atomic, asker_t *asker)
+{
+    command_t *commands = calloc(n_commands, sizeof *commands);
+    void **items = calloc(n_commands, sizeof *items);
+    for (size_t i = 0; i < n_commands; i++) {
+        commands[i] = (command_t){.id = uuid_v7(1), .author = uuid_v7(2), .op = OP_TASK_CREATE};
+        items[i] = asker;
+    }
+    err_t err = submit_bulk(submits, commands, n_commands, is_atomic, on_result, items);
+    free(commands);
+    free(items);
+    return err;
+}
+
+static void a_bulk_is_one_message(void **unused)
+{
+    (void)unused;
+    arena_t *arena = arena_new();
+    command_t *commands = arena_alloc(arena, LIMIT_BULK_COMMANDS * sizeof *commands);
+    asker_t asker = {0};
+    uint64_t handle;
+    assert_int_equal(submit(&asker, &handle), ERR_OK);
+    assert_int_equal(submit_many(LIMIT_BULK_COMMANDS, true, &asker), ERR_OK);
+    assert_int_equal(submit(&asker, &handle), ERR_OK);
+    assert_int_equal(receive(commands, 1, arena), 1);
+    assert_int_equal(commands[0].n_bulk, 0);
+    assert_int_equal(receive(commands, LIMIT_BULK_COMMANDS, arena), LIMIT_BULK_COMMANDS);
+    assert_int_equal(commands[0].n_bulk, LIMIT_BULK_COMMANDS);
+    assert_int_equal(commands[1].n_bulk, 0);
+    for (int i = 0; i < LIMIT_BULK_COMMANDS; i++)
+        answer(&commands[i], ERR_OK);
+    assert_int_equal(asker.n_results, LIMIT_BULK_COMMANDS);
+    assert_int_equal(submit_many(2, false, &asker), ERR_OK);
+    receive(commands, 1, arena);
+    assert_int_equal(receive(commands, 2, arena), 2);
+    assert_int_equal(commands[0].n_bulk, 0);
+    arena_destroy(&arena);
+}
+
+static void a_bulk_is_sent_wholly_or_not_at_all(void **unused)
+{
+    (void)unused;
+    arena_t *arena = arena_new();
+    command_t *commands = arena_alloc(arena, LIMIT_BULK_COMMANDS * sizeof *commands);
+    asker_t asker = {0};
+    size_t n = 0;
+    for (; n + LIMIT_BULK_COMMANDS <= SUBMIT_MAX_UNDER_WAY; n += LIMIT_BULK_COMMANDS) {
+        assert_int_equal(submit_many(LIMIT_BULK_COMMANDS, true, &asker), ERR_OK);
+        receive(commands, LIMIT_BULK_COMMANDS, arena);
+    }
+    assert_int_equal(submit_many(SUBMIT_MAX_UNDER_WAY - n + 1, true, &asker), ERR_OVERLOADED);
+    assert_int_equal(submits_under_way(submits), n);
+    assert_int_equal(submit_many(SUBMIT_MAX_UNDER_WAY - n, true, &asker), ERR_OK);
+    assert_int_equal(asker.n_results, 0);
+    arena_destroy(&arena);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -249,6 +307,8 @@ int main(void)
         TEST(no_more_are_under_way_than_there_are_places),
         TEST(a_place_is_taken_until_its_result_is_here),
         TEST(without_a_writer_nothing_can_be_done),
+        TEST(a_bulk_is_one_message),
+        TEST(a_bulk_is_sent_wholly_or_not_at_all),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -233,6 +233,86 @@ static void whoever_waits_when_it_ends_is_answered(void **state)
     assert_int_equal(self->n_answered, 0);
 }
 
+/* An atomic bulk as one message; every `unlocated`th command names no list (0: all do). */
+static void send_bulk(fixture_t *self, size_t n_commands, size_t unlocated)
+{
+    batch_t batch = {0};
+    message_t message;
+    batch_begin(&batch, MESSAGE_COMMANDS);
+    for (size_t i = 0; i < n_commands; i++) {
+        uint64_t tag = ++self->n_sent;
+        command_t command = {.op = OP_TASK_COMPLETE, .reply_to = ADDRESS_GATEWAY, .tag = tag};
+        command.n_bulk = i == 0 ? (uint32_t)n_commands : 0;
+        memcpy(command.id.bytes, &tag, sizeof tag);
+        memcpy(command.task.bytes, &tag, sizeof tag);
+        command.author.bytes[0] = 1;
+        command.list.bytes[0] = unlocated > 0 && i % unlocated == unlocated - 1 ? 0 : 1;
+        command_encode(&command, &batch.buf);
+        batch.n_items++;
+    }
+    batch_finish(&batch, &message);
+    assert_int_equal(port_send(self->port, &message), ERR_OK);
+}
+
+static void an_atomic_bulk_finds_room_as_a_whole_or_not_at_all(void **state)
+{
+    fixture_t *self = *state;
+    while (self->n_sent < WRITER_MAX_QUEUE - BATCH_COMMANDS) {
+        send(self, BATCH_COMMANDS, true);
+        step(self, 1000);
+    }
+    send_bulk(self, BATCH_COMMANDS - 10, 2);
+    send_bulk(self, 11, 0);
+    send_bulk(self, 11, 3);
+    step(self, 1000);
+    assert_int_equal(self->n_of[ERR_OVERLOADED], 22);
+    send_bulk(self, 10, 0);
+    step(self, 1000);
+    assert_int_equal(self->n_answered, 22);
+    step(self, TIMEOUT_US);
+    assert_int_equal(self->n_answered, self->n_sent);
+    send_bulk(self, 5, 2);
+    step(self, 1000);
+    assert_int_equal(self->n_answered, self->n_sent - 5);
+}
+
+static void an_atomic_bulk_that_waits_is_answered_at_its_deadline(void **state)
+{
+    fixture_t *self = *state;
+    send_bulk(self, 4, 0);
+    send_bulk(self, 4, 2);
+    step(self, 1000);
+    step(self, TIMEOUT_US - 1);
+    assert_int_equal(self->n_answered, 0);
+    step(self, 1);
+    assert_int_equal(self->n_answered, 8);
+    assert_int_equal(self->n_of[ERR_UNAVAILABLE] + self->n_of[ERR_ABORTED], 8);
+    assert_in_range(self->n_of[ERR_UNAVAILABLE], 6, 8);
+}
+
+static void one_that_names_nothing_aborts_the_others_of_its_bulk_alone(void **state)
+{
+    fixture_t *self = *state;
+    batch_t batch = {0};
+    message_t message;
+    batch_begin(&batch, MESSAGE_COMMANDS);
+    for (int i = 0; i < 4; i++) {
+        command_t command = {
+            .op = OP_TASK_COMPLETE, .reply_to = ADDRESS_GATEWAY, .tag = ++self->n_sent};
+        command.author.bytes[0] = 1;
+        command.n_bulk = i == 0 ? 3 : 0;
+        command.list.bytes[0] = i != 1;
+        command_encode(&command, &batch.buf);
+        batch.n_items++;
+    }
+    batch_finish(&batch, &message);
+    assert_int_equal(port_send(self->port, &message), ERR_OK);
+    step(self, 1000);
+    assert_int_equal(self->n_of[ERR_NOT_FOUND], 1);
+    assert_int_equal(self->n_of[ERR_ABORTED], 2);
+    assert_int_equal(self->n_answered, 3);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -244,6 +324,9 @@ int main(void)
         TEST(a_command_waits_for_the_database_until_its_deadline),
         TEST(what_cannot_be_located_any_more_is_not_said_to_be_missing),
         TEST(whoever_waits_when_it_ends_is_answered),
+        TEST(an_atomic_bulk_finds_room_as_a_whole_or_not_at_all),
+        TEST(an_atomic_bulk_that_waits_is_answered_at_its_deadline),
+        TEST(one_that_names_nothing_aborts_the_others_of_its_bulk_alone),
     };
     log_configure(LOG_ERROR, false);
     return cmocka_run_group_tests(tests, NULL, NULL);
