@@ -247,6 +247,15 @@ static void put_assignees(const wish_t *wish, pg_params_t *params)
     pg_array_end(params);
 }
 
+/* What has no due date is in no range that has a limit. */
+static void put_due(const wish_t *wish, pg_params_t *params)
+{
+    bool has_from = wish->due.from_us != INSTANT_NONE;
+    bool has_to = wish->due.to_us != INSTANT_NONE;
+    pg_put_instant(params, has_from ? wish->due.from_us : INSTANT_MIN);
+    pg_put_instant(params, has_to || !has_from ? wish->due.to_us : INSTANT_MAX);
+}
+
 static void put_params(call_t *call, const wish_t *wish, pg_params_t *params)
 {
     pg_put_uuid(params, &call->identity.account);
@@ -263,8 +272,7 @@ static void put_params(call_t *call, const wish_t *wish, pg_params_t *params)
     task_place_put(wish->sort, &wish->place, params);
     pg_put_i64(params, wish->limit + 1);
     pg_put_bool(params, wish->wants_unassigned);
-    pg_put_instant(params, wish->due.from_us);
-    pg_put_instant(params, wish->due.to_us);
+    put_due(wish, params);
     pg_put_bool(params, wish->due.is_none);
     if (wish->recurring < 0)
         pg_put_null(params);

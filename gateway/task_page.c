@@ -21,15 +21,8 @@ const char *const task_sort_names[SORT_COUNT + 1] = {
 #define CLOSED "NOT (t.status < 2 AND t.deleted_at IS NULL) AND t.deleted_at IS NULL"
 #define DELETED "NOT (t.status < 2 AND t.deleted_at IS NULL) AND t.deleted_at IS NOT NULL"
 
-#define IN_ONE "t.list = $2::uuid"
-#define IN_MINE                                                                                    \
-    "t.list IN (SELECT m.list FROM member m"                                                       \
-    " JOIN list l ON l.id = m.list AND l.deleted_at IS NULL"                                       \
-    " WHERE m.account = $1::uuid AND ($3::uuid[] IS NULL OR m.list = ANY($3::uuid[])))"            \
-    " AND ($7::uuid[] IS NULL OR t.list = ANY($7::uuid[]))"
-
-/* The rows of one set behind the place: what is sorted by, what is shown of it, the parameter that
- * it is compared with. */
+/* The rows of one set behind the place in the lists of `scope`: what is sorted by, what is shown of
+ * it, the parameter that it is compared with. Due dates are compared as the index has them. */
 #define ROWS(key, shown, param, below, scope, set)                                                 \
     "SELECT t.id, t.body, " key " AS k, " shown " AS key FROM task t WHERE " scope " AND " set     \
     " AND ($4::smallint[] IS NULL OR t.status = ANY($4::smallint[]))"                              \
@@ -37,12 +30,29 @@ const char *const task_sort_names[SORT_COUNT + 1] = {
     " AND ($6::text[] IS NULL OR t.tags && $6::text[])"                                            \
     " AND ($8::uuid[] IS NULL OR t.assignee = ANY($8::uuid[])"                                     \
     " OR ($12::boolean AND t.assignee IS NULL))"                                                   \
-    " AND ($13::timestamptz IS NULL OR t.due_at >= $13::timestamptz)"                              \
-    " AND ($14::timestamptz IS NULL OR t.due_at <= $14::timestamptz)"                              \
+    " AND coalesce(t.due_at, 'infinity') >= $13::timestamptz"                                      \
+    " AND coalesce(t.due_at, 'infinity') <= coalesce($14::timestamptz, 'infinity')"                \
     " AND (NOT $15::boolean OR t.due_at IS NULL)"                                                  \
     " AND ($16::boolean IS NULL OR t.is_recurring = $16::boolean)"                                 \
     " AND ($17::text IS NULL OR t.words @@ (SELECT $17::text::tsquery))"                           \
     " AND (" key ", t.id) " below " (" param ", coalesce($10::uuid, " NIL_ID "))"
+
+/* Of one list all. */
+#define ROWS_OF_ONE(key, shown, param, below, way, set)                                            \
+    ROWS(key, shown, param, below, "t.list = $2::uuid", set)
+
+/* Of each of mine as many as the page may have: in the order of an index they come straight out of
+ * it, and in any order only the tasks of these lists are read, never the whole table. */
+#define MY_LISTS                                                                                   \
+    "SELECT m.list FROM member m JOIN list l ON l.id = m.list AND l.deleted_at IS NULL"            \
+    " WHERE m.account = $1::uuid AND ($3::uuid[] IS NULL OR m.list = ANY($3::uuid[]))"             \
+    " AND ($7::uuid[] IS NULL OR m.list = ANY($7::uuid[]))"
+#define ROWS_OF_MINE(key, shown, param, below, way, set)                                           \
+    "SELECT x.* FROM (" MY_LISTS ") n CROSS JOIN LATERAL " FIRST_OF(                               \
+        ROWS(key, shown, param, below, "t.list = n.list", set), way) " x"
+
+/* The first of the rows, each set in order out of its own index. */
+#define FIRST_OF(rows, way) "(" rows " ORDER BY k" way ", id" way " LIMIT $11::bigint)"
 
 /* The page out of them, cut where it gets too large. */
 #define PAGE(rows, way)                                                                            \
@@ -68,25 +78,22 @@ const char *const task_sort_names[SORT_COUNT + 1] = {
         ") p WHERE $2::uuid IS NULL ORDER BY p.place"                                              \
     }
 
-/* Of both sets as many as the page may have, each in order out of its own index. */
-#define FIRST_OF(rows, way) "(" rows " ORDER BY k" way ", id" way " LIMIT $11::bigint)"
-
-#define SETS(OF, scope, key, shown, param, below, way)                                             \
+#define SETS(OF, ROWS_OF, key, shown, param, below, way)                                           \
     {                                                                                              \
-        [TASKS_LIVE] = OF(PAGE(ROWS(key, shown, param, below, scope, LIVE), way)),                 \
-        [TASKS_CLOSED] = OF(PAGE(ROWS(key, shown, param, below, scope, CLOSED), way)),             \
-        [TASKS_DELETED] = OF(PAGE(ROWS(key, shown, param, below, scope, DELETED), way)),           \
-        [TASKS_ANY] =                                                                              \
-            OF(PAGE("SELECT * FROM (" FIRST_OF(                                                    \
-                        ROWS(key, shown, param, below, scope, LIVE),                               \
-                        way) " UNION ALL " FIRST_OF(ROWS(key, shown, param, below, scope, CLOSED), \
-                                                    way) ") u",                                    \
-                    way)),                                                                         \
+        [TASKS_LIVE] = OF(PAGE(ROWS_OF(key, shown, param, below, way, LIVE), way)),                \
+        [TASKS_CLOSED] = OF(PAGE(ROWS_OF(key, shown, param, below, way, CLOSED), way)),            \
+        [TASKS_DELETED] = OF(PAGE(ROWS_OF(key, shown, param, below, way, DELETED), way)),          \
+        [TASKS_ANY] = OF(                                                                          \
+            PAGE("SELECT * FROM (" FIRST_OF(                                                       \
+                     ROWS_OF(key, shown, param, below, way, LIVE),                                 \
+                     way) " UNION ALL " FIRST_OF(ROWS_OF(key, shown, param, below, way, CLOSED),   \
+                                                 way) ") u",                                       \
+                 way)),                                                                            \
     }
 #define SCOPES(key, shown, param, below, way)                                                      \
     {                                                                                              \
-        SETS(OF_MINE, IN_MINE, key, shown, param, below, way),                                     \
-            SETS(OF_ONE, IN_ONE, key, shown, param, below, way)                                    \
+        SETS(OF_MINE, ROWS_OF_MINE, key, shown, param, below, way),                                \
+            SETS(OF_ONE, ROWS_OF_ONE, key, shown, param, below, way)                               \
     }
 #define WAYS(key, shown, param)                                                                    \
     {                                                                                              \

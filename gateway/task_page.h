@@ -6,10 +6,10 @@
  * Parameters: $1 account, $2 list (of one list, else NULL), $3 lists of the token, $4 statuses, $5
  * priorities, $6 tags, $7 lists, $8 assignees (each any of; NULL: all), $9 sort key and $10 id
  * behind which the page begins, $11 how many rows, $12 whether also those that nobody is to do ($8
- * is not NULL), $13 and $14 the first and last due date, $15 whether only those without one, $16
- * whether recurring, $17 the tsquery of their words (NULL: all). Columns: head (of one list),
- * epoch, id, key, body, n (rows that there are, up to $11); in one list there is always a row for a
- * member, with NULLs if the page is empty. */
+ * is not NULL), $13 the first due date, $14 the last (NULL: also none), $15 whether only those
+ * without one, $16 whether recurring, $17 the tsquery of their words (NULL: all). Columns: head (of
+ * one list), epoch, id, key, body, n (rows that there are, up to $11); in one list there is always
+ * a row for a member, with NULLs if the page is empty. */
 #ifndef TASKWIRE_TASK_PAGE_H
 #define TASKWIRE_TASK_PAGE_H
 
