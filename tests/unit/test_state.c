@@ -99,6 +99,25 @@ static void an_occurrence_may_come_and_go(void **unused)
     arena_destroy(&arena);
 }
 
+static void a_task_is_reworded_while_its_words_differ_from_what_is_stored(void **unused)
+{
+    (void)unused;
+    arena_t *arena = arena_new();
+    state_t *state = state_new(arena, CORE_EPOCH);
+    const slice_t tags[] = {slice_str("home"), slice_str("garden")};
+    task_t task = {.id = T1, .title = slice_str("milk"), .tags = tags, .n_tags = 2};
+    assert_false(state_put_task(state, &task, false, false)->is_reworded);
+    task.priority = PRIORITY_HIGH;
+    assert_false(state_put_task(state, &task, false, true)->is_reworded);
+    task.n_tags = 1;
+    assert_true(state_put_task(state, &task, false, true)->is_reworded);
+    task.priority = PRIORITY_LOW;
+    assert_true(state_put_task(state, &task, false, true)->is_reworded);
+    task.id = T2;
+    assert_true(state_put_task(state, &task, true, true)->is_reworded);
+    arena_destroy(&arena);
+}
+
 static void events_keep_their_order(void **unused)
 {
     (void)unused;
@@ -137,6 +156,7 @@ int main(void)
         cmocka_unit_test(putting_again_replaces_in_place),
         cmocka_unit_test(the_order_within_a_pair_matters),
         cmocka_unit_test(an_occurrence_may_come_and_go),
+        cmocka_unit_test(a_task_is_reworded_while_its_words_differ_from_what_is_stored),
         cmocka_unit_test(events_keep_their_order),
         cmocka_unit_test(every_role_has_a_word),
     };
