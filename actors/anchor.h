@@ -92,6 +92,7 @@ typedef struct {
     size_t n_blocks;
     char (*epochs)[EPOCH_CHARS + 1];
     size_t n_epochs;
+    const char *left_epoch; /* the database was restored out of it, as one has been told; NULL */
     uint8_t public_key[ANCHOR_KEY_BYTES]; /* of the last file */
     bool is_torn; /* bytes of an unfinished block follow the last good one */
 } anchors_t;

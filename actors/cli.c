@@ -22,8 +22,9 @@ typedef struct {
 static const form_t forms[] = {
     {"serve", NULL, CLI_SERVE, false, "", "run everything; what no word means too"},
     {"migrate", NULL, CLI_MIGRATE, false, "", "bring the database to this version and end"},
-    {"verify", NULL, CLI_VERIFY, false, " [--anchors FILE]",
-     "check the audit chain, also against an earlier copy of the anchors"},
+    {"verify", NULL, CLI_VERIFY, false, " [--anchors FILE [--restored EPOCH]]",
+     "check the audit chain, also against an earlier copy of the anchors, made perhaps before a\n"
+     "      restore, in that epoch"},
     {"config", NULL, CLI_CONFIG, false, "", "print the effective settings, secrets masked"},
     {"user", "add", CLI_USER_ADD, true, " EMAIL [--time-zone ZONE]",
      "create an account; its password is asked for, read from stdin or made up"},
@@ -42,6 +43,7 @@ typedef struct {
 static const option_t options[] = {
     {"--config", ANY, offsetof(cli_t, config_file)},
     {"--anchors", CLI_VERIFY, offsetof(cli_t, anchors)},
+    {"--restored", CLI_VERIFY, offsetof(cli_t, restored)},
     {"--time-zone", CLI_USER_ADD, offsetof(cli_t, time_zone)},
 };
 

@@ -20,6 +20,7 @@ typedef struct {
     cli_command_t command;
     const char *config_file; /* --config FILE; NULL: none */
     const char *anchors; /* verify --anchors FILE; NULL: none */
+    const char *restored; /* verify --restored EPOCH; NULL: none */
     const char *email; /* of user add */
     const char *time_zone; /* user add --time-zone ZONE; UTC */
 } cli_t;

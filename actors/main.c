@@ -274,7 +274,7 @@ static int run(const cli_t *cli, const config_t *config)
     case CLI_MIGRATE:
         return migrate(config);
     case CLI_VERIFY:
-        return verify_run(config, cli->anchors);
+        return verify_run(config, &(verify_ask_t){cli->anchors, cli->restored});
     case CLI_CONFIG:
         config_print(config, &text);
         return print(&text);

@@ -107,6 +107,7 @@ err_t verify_list(const config_t *config, const uuid_t *list, const atomic_bool 
 
 typedef struct {
     const config_t *config;
+    const verify_ask_t *ask;
     pg_t *pg;
     anchors_t *anchors; /* NULL: none */
     size_t next_anchor; /* the first of the streams not checked yet */
@@ -213,8 +214,9 @@ static void on_bad_anchors(void *arg, const char *path, const char *error)
 }
 
 /* The one file that was named, or all in DATA_DIR. */
-static void read_anchors(run_t *self, const char *path)
+static void read_anchors(run_t *self)
 {
+    const char *path = self->ask->anchors;
     char error[ERROR_CHARS];
     const char *dir = self->config->data_dir;
     if (path == NULL) {
@@ -230,22 +232,31 @@ static void read_anchors(run_t *self, const char *path)
         printf("note: the last block of the anchors is unfinished\n");
     if (self->anchors != NULL && self->anchors->n_blocks > 0)
         compare_keys(self);
+    if (self->anchors != NULL)
+        self->anchors->left_epoch = self->ask->restored;
 }
 
 /* After a restore this is as it should be; else somebody put another history in place of this one.
- */
+ * Only who keeps the copy knows which. */
+static bool is_replaced(const run_t *self)
+{
+    return self->ask->anchors != NULL && self->n_of_others > 0;
+}
+
 static void tell_other_epochs(const run_t *self)
 {
-    if (self->n_of_others > 0)
-        printf(
-            "note: %lld anchored heads are of another epoch and not of this history: the database "
-            "was restored from an older backup, or its history was replaced\n",
-            (long long)self->n_of_others);
+    if (self->n_of_others == 0)
+        return;
+    printf("%s: %lld anchored heads are of another epoch and not of this history: the database was "
+           "restored from an older backup, or its history was replaced\n",
+           is_replaced(self) ? "bad" : "note", (long long)self->n_of_others);
+    for (size_t i = 0; is_replaced(self) && i < self->anchors->n_epochs; i++)
+        printf("note: if it was restored, say --restored %s\n", self->anchors->epochs[i]);
 }
 
 static bool is_fine(const run_t *self)
 {
-    return self->n_bad == 0 && !self->has_bad_anchors;
+    return self->n_bad == 0 && !self->has_bad_anchors && !is_replaced(self);
 }
 
 static void print_summary(const run_t *self)
@@ -258,16 +269,17 @@ static void print_summary(const run_t *self)
            self->anchors == NULL ? (size_t)0 : self->anchors->n_blocks);
 }
 
-int verify_run(const config_t *config, const char *anchors_path)
+int verify_run(const config_t *config, const verify_ask_t *ask)
 {
     run_t *self = calloc(1, sizeof *self);
     if (self == NULL)
         abort();
     self->config = config;
+    self->ask = ask;
     self->pg = connect_to(config);
     int code = EX_UNAVAILABLE;
     if (pg_await_connection(self->pg, CONNECT_US)) {
-        read_anchors(self, anchors_path);
+        read_anchors(self);
         if (check_all(self)) {
             print_summary(self);
             code = is_fine(self) ? EX_OK : 1;

@@ -19,7 +19,8 @@ typedef struct {
     int64_t purged; /* of them, without body */
     int64_t head; /* up to here the chain vouches for them */
     int64_t not_yet; /* of them, newer than that */
-    int64_t of_other_epochs; /* anchored heads of an epoch that this history left before them */
+    int64_t of_other_epochs; /* anchored heads of an epoch that this history left before them, but
+                                for the one that it is known to have left */
     struct {
         int64_t rev; /* 0: it is not about one event */
         char why[VERIFY_WHY_CHARS];
@@ -43,10 +44,17 @@ err_t verify_stream(pg_t *pg, const anchors_t *anchors, const uuid_t *stream,
 err_t verify_list(const config_t *config, const uuid_t *list, const atomic_bool *is_cancelled,
                   verify_report_t *out);
 
-/* Checks all streams, and the anchors in DATA_DIR or the earlier copy of a file of them at
- * `anchors_path`; prints a line for each that is bad and a summary. Returns the exit code: 0: all
- * is well, 1: something is not, 69: the database is away, 78: it refuses what DATABASE_URL names.
- */
-int verify_run(const config_t *config, const char *anchors_path);
+/* What to hold the log against. */
+typedef struct {
+    const char *anchors; /* an earlier copy of a file of anchors; NULL: those in DATA_DIR */
+    const char *restored; /* the epoch that the database was in before it was restored; NULL */
+} verify_ask_t;
+
+/* Checks all streams and the anchors; prints a line for each that is bad and a summary. Heads of
+ * another epoch that this history has not are a note in DATA_DIR, where the program sets them aside
+ * after a restore; in a copy they are wrong unless `restored` names their epoch, for whoever
+ * rewrites a history could give it a new one. Returns the exit code: 0: all is well, 1: something
+ * is not, 69: the database is away, 78: it refuses what DATABASE_URL names. */
+int verify_run(const config_t *config, const verify_ask_t *ask);
 
 #endif

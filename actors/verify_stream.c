@@ -140,12 +140,21 @@ static bool is_anchored_in(const check_t *self, const anchor_head_t *anchor, con
     return memcmp(self->all_anchors->epochs[anchor->epoch], epoch, EPOCH_CHARS) == 0;
 }
 
+/* An anchored head that this history has not, since it has left that epoch. */
+static void note_other_epoch(check_t *self, const anchor_head_t *anchor)
+{
+    const char *left = self->all_anchors->left_epoch;
+    const char *epoch = self->all_anchors->epochs[anchor->epoch];
+    self->report->of_other_epochs += left == NULL || strcmp(epoch, left) != 0;
+}
+
 /* Passes over anchors behind the end that were made before a restore. */
 static void skip_other_epochs(check_t *self, int64_t end)
 {
     while (self->n_anchors > 0 &&
            (self->anchors[0].rev <= end || !is_anchored_in(self, &self->anchors[0], self->epoch))) {
-        self->report->of_other_epochs += self->anchors[0].rev > end;
+        if (self->anchors[0].rev > end)
+            note_other_epoch(self, &self->anchors[0]);
         self->anchors++;
         self->n_anchors--;
     }
@@ -315,7 +324,7 @@ static const char *fault_of_anchor(check_t *self, const log_event_t *event)
         if (is_other && is_anchored_in(self, &self->anchors[0], event->epoch))
             fault = "the history up to this event is not the one that was anchored";
         else if (is_other)
-            self->report->of_other_epochs++;
+            note_other_epoch(self, &self->anchors[0]);
         self->anchors++;
         self->n_anchors--;
     }

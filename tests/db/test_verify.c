@@ -573,7 +573,7 @@ static void a_check_that_takes_too_long_or_is_not_wanted_ends(void **state)
 }
 
 /* Runs the command and keeps what it prints. */
-static int run(const char *anchors, char *out, size_t out_size)
+static int run_asking(const verify_ask_t *ask, char *out, size_t out_size)
 {
     config_t config = config_here();
     fflush(stdout);
@@ -581,7 +581,7 @@ static int run(const char *anchors, char *out, size_t out_size)
     int fd = open(path_of("printed"), O_RDWR | O_CREAT | O_TRUNC, 0600);
     assert_true(before >= 0 && fd >= 0);
     dup2(fd, STDOUT_FILENO);
-    int code = verify_run(&config, anchors);
+    int code = verify_run(&config, ask);
     fflush(stdout);
     dup2(before, STDOUT_FILENO);
     close(before);
@@ -589,6 +589,11 @@ static int run(const char *anchors, char *out, size_t out_size)
     close(fd);
     out[n < 0 ? 0 : n] = '\0';
     return code;
+}
+
+static int run(const char *anchors, char *out, size_t out_size)
+{
+    return run_asking(&(verify_ask_t){.anchors = anchors}, out, out_size);
 }
 
 /* The streams of the tests before are not to be seen. */
@@ -741,14 +746,22 @@ static void heads_of_another_epoch_are_noted(void **state)
     char out[4000];
     uuid_t stream = audited_stream(5);
     anchor_all();
+    copy_file("anchors", "copy");
     h_tamper("DELETE FROM event WHERE stream = '%s' AND rev > 3", h_text(&stream));
     h_set_head(&stream, 3);
     rechain(&stream, 3);
     set_epoch("fedcba9876543210");
-    int code = run(NULL, out, sizeof out);
-    set_epoch(H_EPOCH);
-    assert_int_equal(code, 0);
+    assert_int_equal(run(NULL, out, sizeof out), 0);
     assert_non_null(strstr(out, "note: 1 anchored heads are of another epoch"));
+    /* A copy is kept against those who replace a history. */
+    assert_int_equal(run(path_of("copy"), out, sizeof out), 1);
+    assert_non_null(strstr(out, "bad: 1 anchored heads are of another epoch"));
+    assert_non_null(strstr(out, "say --restored " H_EPOCH));
+    verify_ask_t ask = {path_of("copy"), "short"};
+    assert_int_equal(run_asking(&ask, out, sizeof out), 1);
+    ask = (verify_ask_t){path_of("copy"), H_EPOCH};
+    assert_int_equal(run_asking(&ask, out, sizeof out), 0);
+    set_epoch(H_EPOCH);
     assert_int_equal(run(NULL, out, sizeof out), 1);
     assert_non_null(strstr(out, "shortened"));
 }

@@ -63,6 +63,8 @@ static void options_may_stand_anywhere(void **state)
     cli = parse_good("verify --anchors=/tmp/a --config=/tmp/c=d");
     assert_string_equal(cli.anchors, "/tmp/a");
     assert_string_equal(cli.config_file, "/tmp/c=d");
+    cli = parse_good("verify --restored 0123456789abcdef --anchors a");
+    assert_string_equal(cli.restored, "0123456789abcdef");
     cli = parse_good("user --time-zone Europe/Zurich add x@y");
     assert_string_equal(cli.time_zone, "Europe/Zurich");
     assert_string_equal(cli.email, "x@y");
