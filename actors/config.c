@@ -29,7 +29,7 @@ typedef enum {
     KIND_ADDRESS, /* host:port */
     KIND_URL, /* http or https, without a path */
     KIND_ORIGINS, /* of those, separated by commas */
-    KIND_ADDRESSES, /* IP addresses, separated by commas */
+    KIND_ADDRESSES, /* IP addresses and CIDR ranges, separated by commas */
     KIND_SWITCH, /* the first or the second of `words`: false or true */
     KIND_LEVEL, /* one of `words`, in the order of log_level_t */
     KIND_NUMBER,
@@ -72,7 +72,9 @@ static const setting_t settings[] = {
     {"ALLOWED_ORIGINS", KIND_ORIGINS, FIELD(allowed_origins), .fallback = "",
      .help = "Other origins that browsers may come from, separated by commas."},
     {"TRUSTED_PROXIES", KIND_ADDRESSES, FIELD(trusted_proxies), .fallback = "",
-     .help = "Addresses of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed."},
+     .help =
+         "Proxies whose X-Forwarded-For and X-Forwarded-Proto are believed: addresses and ranges, "
+         "like 10.0.0.0/8, separated by commas."},
     {"RATE_LIMIT", KIND_NUMBER, FIELD(rate_limit), .fallback = "1000", .max = 1000000000,
      .help = "Requests and socket commands a second per token; 0 is no limit."},
     {"RATE_LIMIT_ANONYMOUS", KIND_NUMBER, FIELD(rate_limit_anonymous), .fallback = "50",
@@ -347,10 +349,28 @@ static bool is_url(const char *text)
     return n_scheme > 0 && *host != '\0' && strpbrk(host, "/?# \t@\\") == NULL;
 }
 
-static bool is_ip_address(const char *text)
+/* An IP address, or a range in CIDR notation. */
+static bool is_ip_range(const char *text)
 {
     unsigned char bytes[sizeof(struct in6_addr)];
-    return inet_pton(AF_INET, text, bytes) == 1 || inet_pton(AF_INET6, text, bytes) == 1;
+    char address[INET6_ADDRSTRLEN];
+    size_t n_address = strcspn(text, "/");
+    const char *n_bits = text + n_address;
+    if (n_address >= sizeof address)
+        return false;
+    memcpy(address, text, n_address);
+    address[n_address] = '\0';
+    bool is_v4 = inet_pton(AF_INET, address, bytes) == 1;
+    if (!is_v4 && inet_pton(AF_INET6, address, bytes) != 1)
+        return false;
+    if (*n_bits == '\0')
+        return true;
+    n_bits++;
+    if (strlen(n_bits) > 3 || !is_digits(n_bits, strlen(n_bits)))
+        return false;
+    long n = strtol(n_bits, NULL, 10);
+    bool is_mapped = !is_v4 && IN6_IS_ADDR_V4MAPPED((const struct in6_addr *)(const void *)bytes);
+    return n <= (is_v4 ? 32 : 128) && (!is_mapped || n >= 96);
 }
 
 /* Whether each of the items between commas is right; white space around them does not count. */
@@ -424,8 +444,9 @@ static bool check_text(const setting_t *setting, const char *key, const char *te
                         "it must be origins like https://tasks.example.org, separated "
                         "by commas");
     case KIND_ADDRESSES:
-        return is_empty || is_list_of(text, is_ip_address) ||
-               complain(error, key, "it must be IP addresses, separated by commas");
+        return is_empty || is_list_of(text, is_ip_range) ||
+               complain(error, key,
+                        "it must be IP addresses or ranges like 10.0.0.0/8, separated by commas");
     case KIND_LATER:
         return is_empty || complain(error, key, "%s", setting->help);
     case KIND_SWITCH:

@@ -172,13 +172,20 @@ slice_t http_client_address(gateway_t *gateway, request_t *request)
                                  gateway->network->config->trusted_proxies, request_arena(request));
 }
 
+bool http_is_secure(gateway_t *gateway, const request_t *request)
+{
+    return origin_is_trusted(request_peer(request), gateway->network->config->trusted_proxies) &&
+           origin_is_forwarded_https(request_header(request, HEADER_X_FORWARDED_PROTO));
+}
+
 bool http_origin_is_allowed(gateway_t *gateway, const request_t *request)
 {
     const config_t *config = gateway->network->config;
     slice_t origin = request_header(request, HEADER_ORIGIN);
     if (origin.data == NULL)
         return true;
-    return origin_is_host(origin, request_header(request, HEADER_HOST)) ||
+    return origin_is_host(origin, request_header(request, HEADER_HOST),
+                          http_is_secure(gateway, request)) ||
            origin_is_in(origin, config->public_url) ||
            origin_is_in(origin, config->allowed_origins);
 }
@@ -354,10 +361,10 @@ static void answer_options(call_t *call, unsigned methods)
         http_origin_is_allowed(call->gateway, call->request)) {
         buf_append_str(out, "Access-Control-Allow-Methods: ");
         router_put_methods(methods, out);
-        buf_append_str(out,
-                       "\r\nAccess-Control-Allow-Headers: Authorization, Content-Type, "
-                       "Idempotency-Key, If-Match, If-None-Match, Last-Event-ID, traceparent\r\n"
-                       "Access-Control-Max-Age: 600\r\n");
+        buf_append_str(out, "\r\nAccess-Control-Allow-Headers: Authorization, Content-Type, "
+                            "Idempotency-Key, If-Match, If-None-Match, Last-Event-ID, traceparent, "
+                            "tracestate\r\n"
+                            "Access-Control-Max-Age: 600\r\n");
     }
     reply_empty(call, 204);
 }

@@ -88,6 +88,8 @@ bool http_admit(gateway_t *gateway, const uuid_t *token, slice_t address, int64_
 /* The address of the client, as text in the request's arena: behind trusted proxies the one that
  * they name. */
 slice_t http_client_address(gateway_t *gateway, request_t *request);
+/* Whether the client came by HTTPS, as far as we are told: behind trusted proxies they know. */
+bool http_is_secure(gateway_t *gateway, const request_t *request);
 /* Whether a browser page of the request's Origin may talk to us: our own or an allowed one. True
  * without an Origin. */
 bool http_origin_is_allowed(gateway_t *gateway, const request_t *request);

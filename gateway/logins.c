@@ -83,14 +83,11 @@ void logins_put_account(const pg_result_t *result, buf_t *out)
 
 /* --- the cookie --- */
 
-/* Behind a proxy it is the proxy that knows. */
 static bool is_secure(call_t *call)
 {
     const config_t *config = call->gateway->network->config;
-    if (strncmp(config->public_url, "https:", 6) == 0)
-        return true;
-    return origin_is_trusted(request_peer(call->request), config->trusted_proxies) &&
-           slice_is(request_header(call->request, HEADER_X_FORWARDED_PROTO), "https");
+    return strncmp(config->public_url, "https:", 6) == 0 ||
+           http_is_secure(call->gateway, call->request);
 }
 
 void logins_put_cookie(call_t *call, slice_t secret)

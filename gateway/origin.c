@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Addresses are compared in binary, because one address has many spellings; IPv4 that comes mapped
- * into IPv6 is IPv4. */
+ * into IPv6 is IPv4. A range of IPv6 holds no IPv4 address, not even ::/0. */
 #include "gateway/origin.h"
 
 #include <arpa/inet.h>
@@ -8,6 +8,8 @@
 #include <strings.h>
 
 #define ADDRESS_CHARS 64
+/* What stands before an IPv4 address that is mapped into IPv6. */
+#define MAPPED_BITS 96
 
 typedef struct {
     bool is_v6;
@@ -60,12 +62,12 @@ bool origin_is_in(slice_t origin, const char *origins)
     return false;
 }
 
-bool origin_is_host(slice_t origin, slice_t host)
+bool origin_is_host(slice_t origin, slice_t host, bool is_https)
 {
-    static const char *const schemes[] = {"http://", "https://"};
+    static const char *const schemes[] = {"https://", "http://"};
     if (host.n_bytes == 0)
         return false;
-    for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++) {
+    for (size_t i = 0; i < (is_https ? 1 : sizeof schemes / sizeof *schemes); i++) {
         size_t n = strlen(schemes[i]);
         if (origin.n_bytes > n && same_text(slice_of(origin.data, n), slice_str(schemes[i])) &&
             same_text(slice_of(origin.data + n, origin.n_bytes - n), host))
@@ -103,13 +105,62 @@ static bool parse(slice_t text, ip_t *out)
     return ok;
 }
 
-static bool same_address(slice_t a, slice_t b)
+/* A range of addresses: those that begin with the same bits. */
+typedef struct {
+    ip_t first;
+    unsigned n_bits;
+} range_t;
+
+static bool parse_n_bits(slice_t text, unsigned *out)
 {
-    ip_t x;
-    ip_t y;
-    if (!parse(a, &x) || !parse(b, &y))
-        return slice_eq(a, b);
-    return x.is_v6 == y.is_v6 && memcmp(x.bytes, y.bytes, sizeof x.bytes) == 0;
+    *out = 0;
+    if (text.n_bytes == 0 || text.n_bytes > 3)
+        return false;
+    for (size_t i = 0; i < text.n_bytes; i++) {
+        if (text.data[i] < '0' || text.data[i] > '9')
+            return false;
+        *out = *out * 10 + (text.data[i] - '0');
+    }
+    return true;
+}
+
+/* An address, or a range in CIDR notation (RFC 4632). */
+static bool parse_range(slice_t text, range_t *out)
+{
+    const uint8_t *slash = memchr(text.data, '/', text.n_bytes);
+    size_t n_address = slash == NULL ? text.n_bytes : (size_t)(slash - text.data);
+    slice_t address = slice_of(text.data, n_address);
+    if (!parse(address, &out->first))
+        return false;
+    unsigned n_most = out->first.is_v6 ? 128 : 32;
+    out->n_bits = n_most;
+    if (slash == NULL)
+        return true;
+    if (!parse_n_bits(slice_of(slash + 1, text.n_bytes - n_address - 1), &out->n_bits))
+        return false;
+    bool was_mapped = !out->first.is_v6 && memchr(address.data, ':', n_address) != NULL;
+    if (was_mapped && out->n_bits < MAPPED_BITS)
+        return false;
+    out->n_bits -= was_mapped ? MAPPED_BITS : 0;
+    return out->n_bits <= n_most;
+}
+
+static bool is_in_range(const ip_t *ip, const range_t *range)
+{
+    size_t n_bytes = range->n_bits / 8;
+    unsigned n_rest = range->n_bits % 8;
+    if (ip->is_v6 != range->first.is_v6 || memcmp(ip->bytes, range->first.bytes, n_bytes) != 0)
+        return false;
+    return n_rest == 0 || (ip->bytes[n_bytes] ^ range->first.bytes[n_bytes]) >> (8 - n_rest) == 0;
+}
+
+static bool is_covered(slice_t peer, slice_t item)
+{
+    ip_t ip;
+    range_t range;
+    if (!parse(peer, &ip))
+        return slice_eq(peer, item); /* the other end of a Unix socket */
+    return parse_range(item, &range) && is_in_range(&ip, &range);
 }
 
 bool origin_is_trusted(slice_t peer, const char *trusted)
@@ -117,10 +168,16 @@ bool origin_is_trusted(slice_t peer, const char *trusted)
     slice_t list = slice_str(trusted);
     slice_t item;
     while (take_last(&list, &item)) {
-        if (item.n_bytes > 0 && same_address(peer, item))
+        if (item.n_bytes > 0 && is_covered(peer, item))
             return true;
     }
     return false;
+}
+
+bool origin_is_forwarded_https(slice_t forwarded_proto)
+{
+    slice_t last;
+    return take_last(&forwarded_proto, &last) && same_text(last, slice_str("https"));
 }
 
 slice_t origin_client_address(slice_t peer, slice_t forwarded_for, const char *trusted,

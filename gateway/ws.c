@@ -125,7 +125,7 @@ void ws_end(ws_t *self, size_t place)
 bool ws_admit(ws_t *self, problem_t *problem)
 {
     int64_t retry_us = 0;
-    if (http_admit(self->gateway, &self->token, socket_peer(self->socket), &retry_us))
+    if (http_admit(self->gateway, &self->token, slice_str(self->address), &retry_us))
         return true;
     *problem = (problem_t){.err = ERR_RATE_LIMITED,
                            .detail = arena_format(self->hub->arena, "Try again in %lld ms.",

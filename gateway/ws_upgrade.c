@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Who may have a WebSocket, and in which subprotocol. */
+#include <stdio.h>
+
 #include "gateway/framing.h"
 #include "gateway/live.h"
 
@@ -57,6 +59,9 @@ err_t ws_on_upgrade(gateway_t *gateway, request_t *request, const char **subprot
     if (err != ERR_OK)
         return err;
     ws_t *self = ws_new(gateway, encoding);
+    slice_t address = http_client_address(gateway, request);
+    snprintf(self->address, sizeof self->address, "%.*s", (int)address.n_bytes,
+             (const char *)address.data);
     slice_t secret = auth_secret_of(request);
     if (secret.data != NULL)
         ws_identify(self, secret);

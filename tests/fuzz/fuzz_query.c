@@ -124,7 +124,8 @@ static void try_headers(slice_t text, arena_t *arena)
     must(etag_expected_list(text, epoch, &id) >= ETAG_NEVER);
     etag_is_known(text, slice_str("\"x\""));
     origin_is_in(text, "https://a.example");
-    origin_is_host(text, slice_str("a.example"));
+    origin_is_host(text, slice_str("a.example"), false);
+    origin_is_forwarded_https(text);
     slice_t client = origin_client_address(slice_str("10.0.0.1"), text, "10.0.0.1", arena);
     uint8_t address_key[ORIGIN_KEY_BYTES];
     origin_address_key(client, address_key);

@@ -32,7 +32,7 @@ describe('accounts', { timeout: 600_000 }, () => {
   before(async () => {
     bench = await Bench.start({ settings: { REGISTRATION: 'closed', PUBLIC_URL } });
     closed = bench.taskwire;
-    open = await bench.program({ TRUSTED_PROXIES: '127.0.0.1', ALLOWED_ORIGINS: 'https://app.example.org' }).start();
+    open = await bench.program({ TRUSTED_PROXIES: '10.0.0.0/8, 127.0.0.0/8', ALLOWED_ORIGINS: 'https://app.example.org' }).start();
   });
   after(() => bench?.stop());
 
@@ -84,6 +84,9 @@ describe('accounts', { timeout: 600_000 }, () => {
     const forwarded = await anyone().post('/v1/sessions', { email: somebody.email, password },
       { ...from(), 'X-Forwarded-Proto': 'https' });
     assert.match(forwarded.headers.get('set-cookie'), /; Secure/);
+    const plain = await anyone().post('/v1/sessions', { email: somebody.email, password },
+      { ...from(), 'X-Forwarded-Proto': 'https, http' });
+    assert.doesNotMatch(plain.headers.get('set-cookie'), /Secure/);
   });
 
   it('registering twice with the same key is registering once, and only with the same password', async () => {
@@ -241,6 +244,9 @@ describe('accounts', { timeout: 600_000 }, () => {
       assert.equal(answer.headers.get('access-control-allow-credentials'), 'true');
       assert.match(answer.headers.get('vary'), /Origin/);
     }
+    const forwarded = { ...browser(open.url), 'X-Forwarded-Proto': 'https' };
+    refused(await make(forwarded), 403, 'forbidden');
+    granted(await make({ ...forwarded, Origin: open.url.replace('http', 'https') }), 201);
     granted(await new Client(closed.url).post('/v1/lists', { title: 'A list' }, browser(PUBLIC_URL)), 201);
     granted(await somebody.post('/v1/lists', { title: 'A list' }, { Origin: 'https://evil.example' }), 201);
   });
@@ -252,7 +258,14 @@ describe('accounts', { timeout: 600_000 }, () => {
     const allowed = await ask('https://app.example.org');
     granted(allowed, 204);
     assert.match(allowed.headers.get('access-control-allow-methods'), /POST/);
-    assert.match(allowed.headers.get('access-control-allow-headers'), /Idempotency-Key/i);
+    assert.deepEqual(allowed.headers.get('access-control-allow-headers').toLowerCase().split(', ').sort(), ['authorization', 'content-type',
+      'idempotency-key', 'if-match', 'if-none-match', 'last-event-id', 'traceparent', 'tracestate']);
+    assert.ok(Number(allowed.headers.get('access-control-max-age')) > 0);
+    assert.equal(allowed.headers.get('access-control-allow-origin'), 'https://app.example.org');
+    assert.equal(allowed.headers.get('access-control-allow-credentials'), 'true');
+    assert.match(allowed.headers.get('vary'), /Origin/);
+    const shown = (await anyone().get('/v1/me', { Origin: 'https://app.example.org' })).headers.get('access-control-expose-headers');
+    for (const name of ['ETag', 'Location', 'Command-Id', 'Idempotent-Replay', 'Request-Id', 'Retry-After']) assert.ok(shown.split(', ').includes(name));
     const other = await ask('https://evil.example');
     assert.equal(other.headers.get('access-control-allow-methods'), null);
     assert.equal(other.headers.get('access-control-allow-origin'), null);

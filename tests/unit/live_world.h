@@ -79,6 +79,12 @@ bool http_admit(gateway_t *gateway, const uuid_t *token, slice_t address, int64_
     *retry_us = 5000;
     return !w.is_limited;
 }
+slice_t http_client_address(gateway_t *gateway, request_t *request)
+{
+    (void)gateway;
+    (void)request;
+    return slice_str("192.0.2.1");
+}
 bool http_origin_is_allowed(gateway_t *gateway, const request_t *request)
 {
     (void)gateway;

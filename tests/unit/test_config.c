@@ -94,7 +94,7 @@ static void every_setting_can_be_set(void **state)
                            "TASKWIRE_ADMIN_LISTEN=0.0.0.0:65535",
                            "TASKWIRE_PUBLIC_URL=https://tasks.example.org",
                            "TASKWIRE_ALLOWED_ORIGINS=https://a.example, http://b.example:81",
-                           "TASKWIRE_TRUSTED_PROXIES=10.0.0.1,::1",
+                           "TASKWIRE_TRUSTED_PROXIES=10.0.0.0/8, ::1,fd00::/8,::ffff:1.2.3.0/120",
                            "TASKWIRE_REGISTRATION=open",
                            "TASKWIRE_RATE_LIMIT=0",
                            "TASKWIRE_RATE_LIMIT_ANONYMOUS=7",
@@ -110,7 +110,7 @@ static void every_setting_can_be_set(void **state)
     assert_string_equal(config->admin_listen, "0.0.0.0:65535");
     assert_string_equal(config->public_url, "https://tasks.example.org");
     assert_string_equal(config->allowed_origins, "https://a.example, http://b.example:81");
-    assert_string_equal(config->trusted_proxies, "10.0.0.1,::1");
+    assert_string_equal(config->trusted_proxies, "10.0.0.0/8, ::1,fd00::/8,::ffff:1.2.3.0/120");
     assert_true(config->is_registration_open);
     assert_int_equal(config->rate_limit, 0);
     assert_int_equal(config->rate_limit_anonymous, 7);
@@ -160,6 +160,12 @@ static void bad_values_name_their_key(void **state)
         {"TASKWIRE_ALLOWED_ORIGINS", "*"},
         {"TASKWIRE_TRUSTED_PROXIES", "proxy.example"},
         {"TASKWIRE_TRUSTED_PROXIES", "10.0.0.300"},
+        {"TASKWIRE_TRUSTED_PROXIES", "10.0.0.0/33"},
+        {"TASKWIRE_TRUSTED_PROXIES", "10.0.0.0/"},
+        {"TASKWIRE_TRUSTED_PROXIES", "10.0.0.0/-1"},
+        {"TASKWIRE_TRUSTED_PROXIES", "10.0.0.0/8/8"},
+        {"TASKWIRE_TRUSTED_PROXIES", "fd00::/129"},
+        {"TASKWIRE_TRUSTED_PROXIES", "::ffff:10.0.0.0/8"},
         {"TASKWIRE_REGISTRATION", "OPEN"},
         {"TASKWIRE_RATE_LIMIT", "-1"},
         {"TASKWIRE_RATE_LIMIT", "1e3"},

@@ -33,7 +33,7 @@ static void an_origin_is_in_a_list_as_a_whole(void **unused)
 
 static bool is_host(const char *origin, const char *host)
 {
-    return origin_is_host(slice_str(origin), slice_str(host));
+    return origin_is_host(slice_str(origin), slice_str(host), false);
 }
 
 static void our_own_origin_is_where_the_request_went(void **unused)
@@ -48,6 +48,14 @@ static void our_own_origin_is_where_the_request_went(void **unused)
     assert_false(is_host("http://", ""));
     assert_false(is_host("", ""));
     assert_false(is_host("null", "null"));
+}
+
+static void a_page_that_came_by_http_is_not_ours_over_https(void **unused)
+{
+    (void)unused;
+    slice_t host = slice_str("tasks.example");
+    assert_true(origin_is_host(slice_str("https://tasks.example"), host, true));
+    assert_false(origin_is_host(slice_str("http://tasks.example"), host, true));
 }
 
 static void assert_client(const char *peer, const char *forwarded, const char *trusted,
@@ -69,6 +77,44 @@ static void only_a_trusted_peer_may_name_the_client(void **unused)
     assert_client("1.2.3.4", NULL, "1.2.3.4", "1.2.3.4");
     assert_client("::ffff:1.2.3.4", "9.9.9.9", "1.2.3.4", "9.9.9.9");
     assert_client("unix", "9.9.9.9", "unix", "9.9.9.9");
+}
+
+static bool is_trusted(const char *peer, const char *trusted)
+{
+    return origin_is_trusted(slice_str(peer), trusted);
+}
+
+static void a_range_covers_the_addresses_that_begin_like_it(void **unused)
+{
+    (void)unused;
+    assert_true(is_trusted("10.1.2.3", "10.0.0.0/8"));
+    assert_false(is_trusted("11.1.2.3", "10.0.0.0/8"));
+    assert_true(is_trusted("10.1.2.3", "10.9.9.9/8"));
+    assert_true(is_trusted("172.31.255.255", "172.16.0.0/12"));
+    assert_false(is_trusted("172.32.0.0", "172.16.0.0/12"));
+    assert_true(is_trusted("1.2.3.4", "1.2.3.4/32"));
+    assert_false(is_trusted("1.2.3.5", "1.2.3.4/32"));
+    assert_true(is_trusted("9.9.9.9", "::1, 0.0.0.0/0"));
+    assert_false(is_trusted("9.9.9.9", "::/0"));
+    assert_true(is_trusted("fd12::1", "fd00::/8"));
+    assert_false(is_trusted("fe80::1", "fd00::/8"));
+    assert_true(is_trusted("2001:db8:0:7fff::1", "2001:db8::/49"));
+    assert_false(is_trusted("2001:db8:0:8000::1", "2001:db8::/49"));
+    assert_true(is_trusted("::ffff:10.1.2.3", "10.0.0.0/8"));
+    assert_true(is_trusted("10.1.2.3", "::ffff:10.0.0.0/104"));
+    assert_false(is_trusted("11.1.2.3", "::ffff:10.0.0.0/104"));
+    assert_client("10.0.0.1", "6.6.6.6, 9.9.9.9, 10.0.7.2", "10.0.0.0/16", "9.9.9.9");
+}
+
+static void the_nearest_proxy_says_whether_it_was_https(void **unused)
+{
+    (void)unused;
+    assert_true(origin_is_forwarded_https(slice_str("https")));
+    assert_true(origin_is_forwarded_https(slice_str("http, HTTPS ")));
+    assert_false(origin_is_forwarded_https(slice_str("https, http")));
+    assert_false(origin_is_forwarded_https(slice_str("httpsx")));
+    assert_false(origin_is_forwarded_https(slice_str("")));
+    assert_false(origin_is_forwarded_https(slice_none()));
 }
 
 static void the_last_untrusted_address_is_the_client(void **unused)
@@ -115,6 +161,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_origin_is_in_a_list_as_a_whole),
         cmocka_unit_test(our_own_origin_is_where_the_request_went),
+        cmocka_unit_test(a_page_that_came_by_http_is_not_ours_over_https),
+        cmocka_unit_test(a_range_covers_the_addresses_that_begin_like_it),
+        cmocka_unit_test(the_nearest_proxy_says_whether_it_was_https),
         cmocka_unit_test(only_a_trusted_peer_may_name_the_client),
         cmocka_unit_test(the_last_untrusted_address_is_the_client),
         cmocka_unit_test(a_header_that_makes_no_sense_is_not_believed),
