@@ -17,17 +17,22 @@ static_assert(PASSWORD_HASH_CHARS == crypto_pwhash_argon2id_STRBYTES, "as libsod
 static const char nobodys_hash[] = "$argon2id$v=19$m=19456,t=2,p=1$upaEABYHEp0mRig/Nzy/cg$"
                                    "QtPdjyoSd5KmkBJx7GRA6SYQD8cebgDYPFE5P857Exw";
 
+/* libsodium and the C library want an address even of nothing. */
+static const char *characters(slice_t password)
+{
+    return password.n_bytes > 0 ? (const char *)password.data : "";
+}
+
 bool password_hash(slice_t password, char out[PASSWORD_HASH_CHARS])
 {
-    return crypto_pwhash_argon2id_str(out, (const char *)password.data, password.n_bytes, PASSES,
+    return crypto_pwhash_argon2id_str(out, characters(password), password.n_bytes, PASSES,
                                       MEMORY_BYTES) == 0;
 }
 
 /* libsodium wants a zero-terminated text in a buffer of full size. */
 static bool verify(slice_t password, const char *hash)
 {
-    return crypto_pwhash_argon2id_str_verify(hash, (const char *)password.data, password.n_bytes) ==
-           0;
+    return crypto_pwhash_argon2id_str_verify(hash, characters(password), password.n_bytes) == 0;
 }
 
 bool password_matches(slice_t password, slice_t hash)
