@@ -28,6 +28,8 @@ static const form_t forms[] = {
     {"config", NULL, CLI_CONFIG, false, "", "print the effective settings, secrets masked"},
     {"user", "add", CLI_USER_ADD, true, " EMAIL [--time-zone ZONE]",
      "create an account; its password is asked for, read from stdin or made up"},
+    {"purge", NULL, CLI_PURGE, false, " --stream ID | --task ID | --account ID",
+     "drop what events say, and what is deleted with it; the audit chain still verifies"},
     {"version", NULL, CLI_VERSION, false, "", "print the version"},
     {"help", NULL, CLI_HELP, false, "", "print this"},
 };
@@ -45,6 +47,9 @@ static const option_t options[] = {
     {"--anchors", CLI_VERIFY, offsetof(cli_t, anchors)},
     {"--restored", CLI_VERIFY, offsetof(cli_t, restored)},
     {"--time-zone", CLI_USER_ADD, offsetof(cli_t, time_zone)},
+    {"--stream", CLI_PURGE, offsetof(cli_t, stream)},
+    {"--task", CLI_PURGE, offsetof(cli_t, task)},
+    {"--account", CLI_PURGE, offsetof(cli_t, account)},
 };
 
 #define N_OPTIONS (sizeof options / sizeof *options)
@@ -140,6 +145,15 @@ static bool place_words(parser_t *self, cli_t *out)
     return true;
 }
 
+/* One thing at a time: what is taken out does not come back. */
+static bool check_purge(parser_t *self, const cli_t *cli)
+{
+    int n = (cli->stream != NULL) + (cli->task != NULL) + (cli->account != NULL);
+    if (cli->command != CLI_PURGE || n == 1)
+        return true;
+    return refuse(self, "purge", "needs one of --stream, --task and --account");
+}
+
 /* --help and --version are answered whatever else is asked for. */
 static bool is_question(const char *argument, cli_command_t *out)
 {
@@ -163,7 +177,7 @@ bool cli_parse(int argc, char **argv, cli_t *out, char *error, size_t error_size
         if (!is_good)
             return false;
     }
-    return place_words(&parser, out) && place_options(&parser, out);
+    return place_words(&parser, out) && place_options(&parser, out) && check_purge(&parser, out);
 }
 
 void cli_help(buf_t *out)

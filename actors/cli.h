@@ -11,6 +11,7 @@ typedef enum {
     CLI_VERIFY,
     CLI_CONFIG,
     CLI_USER_ADD,
+    CLI_PURGE,
     CLI_VERSION,
     CLI_HELP,
 } cli_command_t;
@@ -23,6 +24,9 @@ typedef struct {
     const char *restored; /* verify --restored EPOCH; NULL: none */
     const char *email; /* of user add */
     const char *time_zone; /* user add --time-zone ZONE; UTC */
+    const char *stream; /* purge --stream ID, --task ID or --account ID: one of them, NULL else */
+    const char *task;
+    const char *account;
 } cli_t;
 
 /* Reads the arguments; nothing at all means serve. False, with a sentence in `error`, for anything

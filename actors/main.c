@@ -14,8 +14,10 @@
 
 #include "actors/audit.h"
 #include "actors/cli.h"
+#include "actors/eraser.h"
 #include "actors/lineage.h"
 #include "actors/migrate.h"
+#include "actors/purge.h"
 #include "actors/recurrence.h"
 #include "actors/reminder.h"
 #include "actors/supervise.h"
@@ -47,6 +49,7 @@ typedef struct {
     reminder_actor_t *reminder;
     relay_t *relay;
     peers_t *peers;
+    eraser_t *eraser;
     gateway_t *gateways[NETWORK_MAX_GATEWAYS];
 } program_t;
 
@@ -145,6 +148,8 @@ static void build(program_t *self, const config_t *config)
     network->actors[ADDRESS_RELAY] = relay_actor(self->relay);
     self->peers = peers_new(network);
     network->actors[ADDRESS_PEERS] = peers_actor(self->peers);
+    self->eraser = eraser_new(network);
+    network->actors[ADDRESS_ERASER] = eraser_actor(self->eraser);
     for (uint32_t i = 0; i < network->n_gateways; i++) {
         self->gateways[i] = gateway_new(network, self->listeners, i);
         network->actors[ADDRESS_GATEWAY + i] = gateway_actor(self->gateways[i]);
@@ -155,6 +160,7 @@ static void unbuild(program_t *self)
 {
     for (uint32_t i = 0; i < NETWORK_MAX_GATEWAYS; i++)
         gateway_destroy(&self->gateways[i]);
+    eraser_destroy(&self->eraser);
     peers_destroy(&self->peers);
     relay_destroy(&self->relay);
     reminder_destroy(&self->reminder);
@@ -233,6 +239,15 @@ static int migrate(const config_t *config)
     return code;
 }
 
+static int purge_what(const config_t *config, const cli_t *cli)
+{
+    if (cli->stream != NULL)
+        return purge_run(config, PURGE_STREAM, cli->stream);
+    if (cli->task != NULL)
+        return purge_run(config, PURGE_TASK, cli->task);
+    return purge_run(config, PURGE_ACCOUNT, cli->account);
+}
+
 static int add_user(const config_t *config, const cli_t *cli)
 {
     bool is_clean = true;
@@ -280,6 +295,8 @@ static int run(const cli_t *cli, const config_t *config)
         return print(&text);
     case CLI_USER_ADD:
         return add_user(config, cli);
+    case CLI_PURGE:
+        return purge_what(config, cli);
     case CLI_VERSION:
     case CLI_HELP:
         break;
@@ -297,6 +314,7 @@ static unsigned needs_of(const cli_t *cli)
         return CONFIG_NEEDS_DATABASE | (cli->anchors == NULL ? CONFIG_NEEDS_DATA_DIR : 0u);
     case CLI_MIGRATE:
     case CLI_USER_ADD:
+    case CLI_PURGE:
         return CONFIG_NEEDS_DATABASE;
     case CLI_CONFIG:
     case CLI_VERSION:
@@ -315,7 +333,8 @@ static int run_with_config(const cli_t *cli)
         return EX_CONFIG;
     }
     /* What a command has to say it says itself; of the actors' lines only errors matter there. */
-    bool is_brief = cli->command == CLI_USER_ADD || cli->command == CLI_VERIFY;
+    bool is_brief =
+        cli->command == CLI_USER_ADD || cli->command == CLI_VERIFY || cli->command == CLI_PURGE;
     log_configure(is_brief ? LOG_ERROR : config->log_level, config->log_json);
     int code = run(cli, config);
     config_destroy(&config);

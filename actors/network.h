@@ -24,6 +24,7 @@ typedef enum {
     ADDRESS_AUDIT,
     ADDRESS_SYNC,
     ADDRESS_PEERS,
+    ADDRESS_ERASER,
     ADDRESS_GATEWAY, /* the first; gateway G has ADDRESS_GATEWAY + G */
     ADDRESS_COUNT = ADDRESS_GATEWAY + NETWORK_MAX_GATEWAYS,
 } address_t;

@@ -192,7 +192,7 @@ static bool start_all(supervisor_t *self)
 {
     static const address_t order[] = {ADDRESS_WRITER,     ADDRESS_SYNC,     ADDRESS_AUDIT,
                                       ADDRESS_RECURRENCE, ADDRESS_REMINDER, ADDRESS_RELAY,
-                                      ADDRESS_PEERS};
+                                      ADDRESS_PEERS,      ADDRESS_ERASER};
     for (size_t i = 0; i < sizeof order / sizeof *order; i++) {
         if (!start_one(self, order[i]))
             return false;
@@ -275,7 +275,7 @@ static void stop_all(supervisor_t *self, int64_t drain_us)
     stop_group(self, ADDRESS_RECURRENCE, ADDRESS_AUDIT, deadline);
     stop_group(self, ADDRESS_SYNC, ADDRESS_SYNC, deadline);
     stop_group(self, ADDRESS_WRITER, ADDRESS_WRITER, deadline);
-    stop_group(self, ADDRESS_PEERS, ADDRESS_PEERS, deadline);
+    stop_group(self, ADDRESS_PEERS, ADDRESS_ERASER, deadline);
     self->is_clean = join_all(self, deadline);
 }
 

@@ -237,7 +237,7 @@ static void tell_access(sync_t *self, const log_event_t *from, const event_t *ev
         access.account = event->by; /* its owner */
     if (is_member || is_list || is_new)
         access.list = from->stream;
-    else if (is_token || from->type == EVENT_ACCOUNT_UPDATED)
+    else if (is_token || from->type == EVENT_ACCOUNT_UPDATED || from->type == EVENT_ACCOUNT_DELETED)
         access.account = from->stream;
     else
         return;

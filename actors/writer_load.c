@@ -26,6 +26,9 @@ static const pg_stmt_t select_accounts = {
     " FROM account WHERE id = ANY($1::uuid[])"};
 static const pg_stmt_t select_any_account = {"SELECT EXISTS (SELECT 1 FROM account)"};
 static const pg_stmt_t select_tasks = {"SELECT body FROM task WHERE id = ANY($1::uuid[])"};
+static const pg_stmt_t select_lists_left = {
+    "SELECT k.id, (SELECT count(*) FROM member m JOIN list l ON l.id = m.list AND l.deleted_at IS "
+    "NULL WHERE m.account = k.id) FROM unnest($1::uuid[]) AS k(id)"};
 /* The tasks of a list that name an account, as assignee or, by these bytes, in a reminder that is
  * for it: open ones first, and only so many. */
 #define FOR_ACCOUNT_BYTES "'\\xa3666f72d924'::bytea || convert_to(k.account::text, 'UTF8')"
@@ -53,7 +56,7 @@ static const pg_stmt_t select_assignees = {
     "SELECT m.list, m.account, m.role, m.since FROM unnest($1::uuid[]) AS k(id)"
     " JOIN task p ON p.id = k.id JOIN member m ON m.list = p.list AND m.account = p.assignee"};
 static const pg_stmt_t select_seen = {
-    "SELECT e.by, e.command, e.stream, e.rev, e.task, e.type, e.fingerprint"
+    "SELECT e.by, e.command, e.stream, e.rev, e.task, e.type, e.fingerprint, e.salt"
     " FROM unnest($1::uuid[], $2::uuid[]) AS k(by, command)"
     " JOIN event e ON e.by = k.by AND e.command = k.command AND e.is_answer"};
 
@@ -144,6 +147,19 @@ static void on_any_account(void *arg, pg_fate_t fate, const pg_result_t *result)
         state_put_any_account(self->loaded);
 }
 
+static void on_lists_left(void *arg, pg_fate_t fate, const pg_result_t *result)
+{
+    lane_t *self = arg;
+    if (!lane_note_fate(self, fate, result) || self->loaded == NULL)
+        return;
+    for (int row = 0; row < pg_rows(result); row++) {
+        uuid_t id = pg_uuid(result, row, 0);
+        account_t *account = state_account(self->loaded, &id);
+        if (account != NULL)
+            account->n_lists = pg_int(result, row, 1);
+    }
+}
+
 static void on_tasks(void *arg, pg_fate_t fate, const pg_result_t *result)
 {
     lane_t *self = arg;
@@ -203,8 +219,12 @@ static void on_seen(void *arg, pg_fate_t fate, const pg_result_t *result)
                        .task = pg_uuid(result, row, 4),
                        .type = (event_type_t)pg_int(result, row, 5)};
         slice_t fingerprint = pg_bytes(result, row, 6);
-        if (fingerprint.n_bytes == FINGERPRINT_BYTES)
+        slice_t salt = pg_bytes(result, row, 7);
+        seen.is_sealed = fingerprint.n_bytes == FINGERPRINT_BYTES && salt.n_bytes == SALT_BYTES;
+        if (seen.is_sealed) {
             memcpy(seen.fingerprint, fingerprint.data, FINGERPRINT_BYTES);
+            memcpy(seen.salt, salt.data, SALT_BYTES);
+        }
         state_put_seen(self->loaded, &seen);
     }
     self->on_loaded(self, fate, result);
@@ -296,6 +316,20 @@ static size_t put_concerns(const lane_t *self, pg_params_t *params)
     return n;
 }
 
+static size_t put_leaving(const lane_t *self, pg_params_t *params)
+{
+    size_t n = 0;
+    pg_array_begin(params, PG_UUID);
+    for (const pending_t *p = self->batch.first; p != NULL; p = p->next) {
+        if (!uuid_is_nil(&p->refs.leaving)) {
+            pg_array_uuid(params, &p->refs.leaving);
+            n++;
+        }
+    }
+    pg_array_end(params);
+    return n;
+}
+
 static size_t put_tokens(const lane_t *self, pg_params_t *params)
 {
     size_t n = 0;
@@ -370,6 +404,8 @@ void lane_queue_load(lane_t *self, pg_done_f *done)
         pg_query(self->pg, &select_any_account, NULL, on_any_account, self);
     if (put_tasks(self, fresh(self)) > 0)
         pg_query(self->pg, &select_tasks, params, on_tasks, self);
+    if (put_leaving(self, fresh(self)) > 0)
+        pg_query(self->pg, &select_lists_left, params, on_lists_left, self);
     if (put_concerns(self, fresh(self)) > 0)
         pg_query(self->pg, &select_concerned, params, on_tasks, self);
     if (put_tokens(self, fresh(self)) > 0)

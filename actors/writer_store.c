@@ -42,6 +42,11 @@ static const pg_stmt_t upsert_accounts = {
     "excluded.name,"
     " time_zone = excluded.time_zone, password_hash = excluded.password_hash, updated_at = "
     "excluded.updated_at"};
+static const pg_stmt_t delete_accounts = {"DELETE FROM account WHERE id = ANY($1::uuid[])"};
+static const pg_stmt_t delete_tokens_of = {"DELETE FROM token WHERE account = ANY($1::uuid[])"};
+static const pg_stmt_t insert_erasures = {
+    "INSERT INTO erasure (account, at) SELECT id, now() FROM unnest($1::uuid[]) AS k(id)"
+    " ON CONFLICT DO NOTHING"};
 static const pg_stmt_t insert_token = {
     "INSERT INTO token (id, account, kind, name, hash, scopes, lists, created_at, expires_at)"
     " VALUES ($1::uuid, $2::uuid, $3::smallint, $4::text, $5::bytea, $6::integer, $7::uuid[], "
@@ -196,14 +201,15 @@ static void store_members(lane_t *self, bool is_member)
     queue(self, is_member ? &upsert_members : &delete_members);
 }
 
-#define ACCOUNTS(type, put) COLUMN(params, type, account_t, state_account_at, row->is_dirty, put)
+#define ACCOUNTS(type, put)                                                                        \
+    COLUMN(params, type, account_t, state_account_at, row->is_dirty && !row->is_deleted, put)
 
 static void store_accounts(lane_t *self)
 {
     size_t n = 0;
     const account_t *account;
     for (size_t i = 0; (account = state_account_at(self->loaded, i)) != NULL; i++)
-        n += account->is_dirty;
+        n += account->is_dirty && !account->is_deleted;
     if (n == 0)
         return;
     pg_params_t *params = fresh(self);
@@ -252,6 +258,23 @@ static void store_tokens(lane_t *self)
     COLUMN(params, PG_UUID, token_t, state_token_at, row->is_deleted && !row->is_new,
            pg_array_uuid(params, &row->id));
     queue(self, &delete_tokens);
+}
+
+/* Of an erased account nothing stays but its id, and what is in the log until that is purged. */
+static void store_erased(lane_t *self)
+{
+    size_t n = 0;
+    const account_t *account;
+    for (size_t i = 0; (account = state_account_at(self->loaded, i)) != NULL; i++)
+        n += account->is_deleted;
+    if (n == 0)
+        return;
+    pg_params_t *params = fresh(self);
+    COLUMN(params, PG_UUID, account_t, state_account_at, row->is_deleted,
+           pg_array_uuid(params, &row->id));
+    queue(self, &delete_accounts);
+    queue(self, &delete_tokens_of);
+    queue(self, &insert_erasures);
 }
 
 static slice_t joined_tags(lane_t *self, const task_t *task)
@@ -346,6 +369,7 @@ static void store_tasks(lane_t *self, bool is_new)
 typedef struct {
     uint8_t salt[SALT_BYTES];
     uint8_t digest[DIGEST_BYTES];
+    uint8_t fingerprint[FINGERPRINT_BYTES];
 } seal_t;
 
 static seal_t *seal_events(lane_t *self)
@@ -354,7 +378,9 @@ static seal_t *seal_events(lane_t *self)
     seal_t *seals = arena_alloc(self->arena, n * sizeof *seals);
     for (size_t i = 0; i < n; i++) {
         randombytes_buf(seals[i].salt, SALT_BYTES);
-        event_digest(state_event_at(self->loaded, i)->body, seals[i].salt, seals[i].digest);
+        const state_event_t *stored = state_event_at(self->loaded, i);
+        event_digest(stored->body, seals[i].salt, seals[i].digest);
+        command_seal_fingerprint(stored->fingerprint, seals[i].salt, seals[i].fingerprint);
     }
     return seals;
 }
@@ -378,7 +404,7 @@ static void store_events(lane_t *self)
     EVENTS(PG_BYTEA, pg_array_text(params, slice_of(seals[i_].digest, DIGEST_BYTES)));
     EVENTS(PG_BYTEA, pg_array_text(params, slice_of(seals[i_].salt, SALT_BYTES)));
     EVENTS(PG_BYTEA,
-           pg_array_text(params, row->is_answer ? slice_of(row->fingerprint, FINGERPRINT_BYTES)
+           pg_array_text(params, row->is_answer ? slice_of(seals[i_].fingerprint, FINGERPRINT_BYTES)
                                                 : slice_none()));
     EVENTS(PG_BYTEA, pg_array_text(params, row->body));
     queue(self, &insert_events);
@@ -393,6 +419,7 @@ void lane_queue_store(lane_t *self)
     store_members(self, false);
     store_accounts(self);
     store_tokens(self);
+    store_erased(self);
     /* Changes first: a deleted occurrence makes room for another of the same number. */
     store_tasks(self, false);
     store_tasks(self, true);

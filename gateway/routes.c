@@ -36,7 +36,7 @@ const route_t routes[] = {
     {METHOD_DELETE, "/v1/sessions/current", ROUTE_FOR_SESSIONS, route_session_delete, NULL},
     {METHOD_GET, "/v1/me", ROUTE_FOR_READERS, route_me_get, NULL},
     {METHOD_PATCH, "/v1/me", ROUTE_FOR_SESSIONS, route_me_patch, NULL},
-    {METHOD_DELETE, "/v1/me", ROUTE_FOR_SESSIONS, NULL, NULL},
+    {METHOD_DELETE, "/v1/me", ROUTE_FOR_SESSIONS, route_me_delete, NULL},
     {METHOD_GET, "/v1/me/events", ROUTE_FOR_READERS, route_me_events, route_events_params},
     {METHOD_GET, "/v1/tokens", ROUTE_FOR_SESSIONS, route_tokens_get, route_page_params},
     {METHOD_POST, "/v1/tokens", ROUTE_FOR_SESSIONS, route_tokens_post, NULL},

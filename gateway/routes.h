@@ -29,6 +29,9 @@ extern const param_t route_events_params[];
 void route_me_get(call_t *call);
 void route_me_patch(call_t *call);
 
+/* --- routes_erase.c --- */
+void route_me_delete(call_t *call);
+
 /* --- routes_token.c --- */
 extern const param_t route_page_params[];
 void route_tokens_get(call_t *call);

@@ -262,8 +262,12 @@ void apply_answer(apply_t *self, const stream_t *stream, const uuid_t *task, sli
 static bool is_same_request(const command_t *command, const seen_t *seen)
 {
     static const uint8_t purged[FINGERPRINT_BYTES] = {0};
+    uint8_t asked[FINGERPRINT_BYTES];
+    memcpy(asked, command->fingerprint, FINGERPRINT_BYTES);
+    if (seen->is_sealed)
+        command_seal_fingerprint(command->fingerprint, seen->salt, asked);
     return memcmp(seen->fingerprint, purged, FINGERPRINT_BYTES) == 0 ||
-           memcmp(seen->fingerprint, command->fingerprint, FINGERPRINT_BYTES) == 0;
+           memcmp(seen->fingerprint, asked, FINGERPRINT_BYTES) == 0;
 }
 
 /* The first answer again, with the task as it reads now to whoever may still read it. */

@@ -229,6 +229,48 @@ static void patch_account(apply_t *self)
         commit_patch(self, before, &after);
 }
 
+/* --- account.delete --- */
+
+/* Lists are left, or deleted, by commands of their own before. */
+static bool is_in_a_list(apply_t *self, const account_t *account)
+{
+    const member_t *member;
+    bool is_in = account->n_lists > 0;
+    for (size_t i = 0; (member = state_member_at(self->state, i)) != NULL; i++) {
+        const list_t *list = state_list(self->state, &member->key.list);
+        is_in = is_in || (member->role != ROLE_NONE && list != NULL &&
+                          uuid_eq(&member->key.account, &account->id) &&
+                          list->deleted_at_us == INSTANT_NONE);
+    }
+    return is_in;
+}
+
+static void forget_tokens(apply_t *self)
+{
+    token_t *token;
+    for (size_t i = 0; (token = state_token_at(self->state, i)) != NULL; i++) {
+        if (uuid_eq(&token->account, &self->list_id))
+            token->is_deleted = true;
+    }
+}
+
+static void delete_account(apply_t *self)
+{
+    if (!enter_account(self) || !apply_expect_none(self) || !apply_open_data(self) ||
+        !apply_close_data(self))
+        return;
+    account_t account = *state_account(self->state, &self->list_id);
+    if (is_in_a_list(self, &account)) {
+        apply_refuse(self, ERR_CONFLICT, "The account is still a member of a list.");
+        return;
+    }
+    account.is_deleted = true;
+    account.is_dirty = true;
+    state_put_account(self->state, &account);
+    forget_tokens(self);
+    commit_event(self, EVENT_ACCOUNT_DELETED, apply_empty_map(), apply_empty_map());
+}
+
 /* --- token.create --- */
 
 static const char *const kind_words[] = {"session", "api", NULL};
@@ -390,8 +432,7 @@ static void delete_token(apply_t *self)
 }
 
 const apply_row_t apply_account_rows[APPLY_ACCOUNT_ROWS] = {
-    {OP_ACCOUNT_CREATE, create_account},
-    {OP_ACCOUNT_PATCH, patch_account},
-    {OP_TOKEN_CREATE, create_token},
+    {OP_ACCOUNT_CREATE, create_account}, {OP_ACCOUNT_PATCH, patch_account},
+    {OP_ACCOUNT_DELETE, delete_account}, {OP_TOKEN_CREATE, create_token},
     {OP_TOKEN_DELETE, delete_token},
 };

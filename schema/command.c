@@ -235,6 +235,12 @@ void command_fingerprint(command_t *command)
     crypto_generichash_final(&hash, command->fingerprint, FINGERPRINT_BYTES);
 }
 
+void command_seal_fingerprint(const uint8_t fingerprint[FINGERPRINT_BYTES],
+                              const uint8_t salt[SALT_BYTES], uint8_t out[FINGERPRINT_BYTES])
+{
+    crypto_generichash(out, FINGERPRINT_BYTES, fingerprint, FINGERPRINT_BYTES, salt, SALT_BYTES);
+}
+
 /* --- from clients --- */
 
 static void read_op(data_map_t *map, command_t *out)
@@ -376,6 +382,7 @@ uuid_t command_list(const command_t *command)
         return draw_id(command, "list");
     case OP_ACCOUNT_CREATE:
     case OP_ACCOUNT_PATCH:
+    case OP_ACCOUNT_DELETE:
     case OP_TOKEN_CREATE:
     case OP_TOKEN_DELETE:
         return command->author;
@@ -511,6 +518,10 @@ void command_refs(const command_t *command, command_refs_t *out)
         break;
     case OP_ACCOUNT_PATCH:
         add_id(out->accounts, &out->n_accounts, &list);
+        break;
+    case OP_ACCOUNT_DELETE:
+        add_id(out->accounts, &out->n_accounts, &list);
+        out->leaving = list;
         break;
     case OP_TOKEN_CREATE:
         add_id(out->accounts, &out->n_accounts, &list);

@@ -8,6 +8,7 @@
 #include "schema/arena.h"
 #include "schema/buf.h"
 #include "schema/err.h"
+#include "schema/event.h"
 #include "schema/mp.h"
 #include "schema/shard.h"
 
@@ -30,6 +31,7 @@
     X(MEMBER_REMOVE, "member.remove", CLIENT)                                                      \
     X(ACCOUNT_CREATE, "account.create", GATEWAY)                                                   \
     X(ACCOUNT_PATCH, "account.patch", CLIENT)                                                      \
+    X(ACCOUNT_DELETE, "account.delete", GATEWAY)                                                   \
     X(TOKEN_CREATE, "token.create", GATEWAY)                                                       \
     X(TOKEN_DELETE, "token.delete", GATEWAY)
 
@@ -89,6 +91,11 @@ bool command_decode(mp_reader_t *reader, arena_t *arena, command_t *out);
  * fingerprint are the same request. */
 void command_fingerprint(command_t *command);
 
+/* What is stored of a fingerprint, so that by itself it does not tell what was asked: salted as the
+ * event is that it stands beside. Source: BLAKE2b (RFC 7693), keyed with the salt. */
+void command_seal_fingerprint(const uint8_t fingerprint[FINGERPRINT_BYTES],
+                              const uint8_t salt[SALT_BYTES], uint8_t out[FINGERPRINT_BYTES]);
+
 /* Reads a client's command, the msgpack of {"id","op","list","task"?,"expect"?,"data"?}, into
  * everything but author, scopes and reply; takes its fingerprint. Errors: INVALID with pointers:
  * unknown fields, wrong types, no such op, an op that clients cannot send. */
@@ -130,6 +137,7 @@ typedef struct {
                          looked for, and the membership of whose assignee */
     uuid_t members_of; /* nil: none; else the list of which all members are loaded, and the streams
                           of their accounts */
+    uuid_t leaving; /* nil: none; else the account of which it is counted in how many lists it is */
     member_key_t concerns; /* nil: none; else the tasks of this list that name this account, as
                               assignee or in a reminder */
 } command_refs_t;

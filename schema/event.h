@@ -38,7 +38,8 @@
     X(TOKEN_CREATED, "token.created")                                                              \
     X(TOKEN_DELETED, "token.deleted")                                                              \
     X(LIST_JOINED, "list.joined")                                                                  \
-    X(LIST_LEFT, "list.left")
+    X(LIST_LEFT, "list.left")                                                                      \
+    X(ACCOUNT_DELETED, "account.deleted")
 
 typedef enum {
     EVENT_UNKNOWN, /* of a newer program: followed for its rev, else skipped */

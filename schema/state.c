@@ -193,7 +193,8 @@ member_t *state_member(state_t *self, const uuid_t *list, const uuid_t *account)
 
 account_t *state_account(state_t *self, const uuid_t *id)
 {
-    return table_find(&self->accounts, key_of(id));
+    account_t *account = table_find(&self->accounts, key_of(id));
+    return account == NULL || account->is_deleted ? NULL : account;
 }
 
 bool state_has_any_account(const state_t *self)

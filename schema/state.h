@@ -58,6 +58,8 @@ typedef struct {
     slice_t password_hash; /* argon2id in PHC form */
     int64_t created_at_us;
     int64_t updated_at_us;
+    int64_t n_lists; /* that it is in, for account.delete; as they were before this batch */
+    bool is_deleted; /* by this batch: it is not found any more */
 } account_t;
 
 typedef enum { TOKEN_SESSION, TOKEN_API } token_kind_t;
@@ -94,6 +96,8 @@ typedef struct {
     uuid_t task; /* nil: none */
     event_type_t type; /* of that event */
     uint8_t fingerprint[FINGERPRINT_BYTES]; /* all zero: purged, matches anything */
+    bool is_sealed; /* the fingerprint is as it is stored, with this salt: */
+    uint8_t salt[SALT_BYTES];
 } seen_t;
 
 /* An event to be stored, already encoded. */

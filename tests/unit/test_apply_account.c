@@ -367,6 +367,46 @@ static void a_token_is_made_and_deleted_once_by_its_account(void **state)
                      ERR_NOT_FOUND);
 }
 
+/* --- account.delete --- */
+
+static void an_erased_account_is_not_there_any_more(void **state)
+{
+    core_t *core = *state;
+    uuid_t token = TOKEN_UUID;
+    core_add_member(core, &core->list, &core->vera, ROLE_NONE);
+    assert_int_equal(own_with_hash(core, &core->vera, "{" TOKEN "}", 32), ERR_OK);
+    assert_int_equal(own(core, &core->vera, "account.delete", NULL), ERR_OK);
+    const event_t *event = core_event(core, 0);
+    assert_int_equal(event->type, EVENT_ACCOUNT_DELETED);
+    assert_true(uuid_eq(&event->stream, &core->vera));
+    assert_int_equal(count_pairs(event->set), 0);
+    assert_null(state_account(core->state, &core->vera));
+    assert_true(state_token(core->state, &token)->is_deleted);
+    assert_int_equal(own(core, &core->vera, "account.patch", "{'name':'V'}"), ERR_NOT_FOUND);
+    assert_int_equal(own(core, &core->vera, "list.create", "{'title':'x'}"), ERR_NOT_FOUND);
+    char json[128];
+    snprintf(json, sizeof json, "{'account':'%s','role':'viewer'}", core_text(core, &core->vera));
+    assert_int_equal(core_do(core, &core->anna, "member.put", NULL, json), ERR_INVALID);
+}
+
+static void who_is_in_a_list_is_not_erased(void **state)
+{
+    core_t *core = *state;
+    assert_int_equal(own(core, &core->vera, "account.delete", NULL), ERR_CONFLICT);
+    state_list(core->state, &core->list)->deleted_at_us = CORE_NOW_US;
+    state_account(core->state, &core->vera)->n_lists = 1;
+    assert_int_equal(own(core, &core->vera, "account.delete", NULL), ERR_CONFLICT);
+    state_account(core->state, &core->vera)->n_lists = 0;
+    core->expect = 1;
+    assert_int_equal(own(core, &core->vera, "account.delete", NULL), ERR_INVALID);
+    assert_int_equal(own(core, &core->vera, "account.delete", "{'why':1}"), ERR_INVALID);
+    core->scopes = SCOPE_READ;
+    assert_int_equal(own(core, &core->vera, "account.delete", NULL), ERR_FORBIDDEN);
+    core->in = core->vera;
+    assert_int_equal(core_do(core, &core->anna, "account.delete", NULL, NULL), ERR_NOT_FOUND);
+    assert_int_equal(own(core, &core->vera, "account.delete", NULL), ERR_OK);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -381,6 +421,8 @@ int main(void)
         TEST(wrong_values_of_an_account_are_refused),
         TEST(an_account_is_there_for_itself_only),
         TEST(a_new_token_is_told_without_its_hash),
+        TEST(an_erased_account_is_not_there_any_more),
+        TEST(who_is_in_a_list_is_not_erased),
         TEST(a_session_is_for_all_lists_and_ever),
         TEST(wrong_values_of_a_token_are_refused),
         TEST(a_token_is_made_and_deleted_once_by_its_account),

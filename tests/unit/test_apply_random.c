@@ -292,6 +292,12 @@ static void change_account(run_t *run)
     const uuid_t *author = pick_author(run);
     vary(run, NULL);
     core->in = *author;
+    if (pick(run, 6) == 0) {
+        uuid_t id = pick(run, 2) == 0 ? core_id(0x3000 + (unsigned)pick(run, 6)) : *author;
+        core->in = id;
+        count(run, core_do(core, &id, "account.delete", NULL, NULL));
+        return;
+    }
     if (pick(run, 4) == 0) {
         uuid_t id = core_id(0x3000 + (unsigned)pick(run, 6));
         core->in = id;

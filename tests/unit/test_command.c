@@ -254,6 +254,7 @@ static void a_wrong_command_is_refused_with_its_place(void **state)
         {"{'id':'" ID "','op':'account.create'}", "/op"},
         {"{'id':'" ID "','op':'token.create'}", "/op"},
         {"{'id':'" ID "','op':'token.delete'}", "/op"},
+        {"{'id':'" ID "','op':'account.delete'}", "/op"},
         {"{'id':'" ID "','op':'task.create'}", "/list"},
         {"{'id':'" ID "','op':'task.create','list':'x'}", "/list"},
         {"{'id':'" ID "','op':'member.put'}", "/list"},
@@ -331,8 +332,8 @@ static void ids_that_are_given_are_kept(void **state)
         command_t command = {.id = id_of(ID), .author = core->anna, .op = (op_t)op};
         uuid_t task = command_task(&command);
         uuid_t list = command_list(&command);
-        bool is_own = op == OP_ACCOUNT_CREATE || op == OP_ACCOUNT_PATCH || op == OP_TOKEN_CREATE ||
-                      op == OP_TOKEN_DELETE;
+        bool is_own = op == OP_ACCOUNT_CREATE || op == OP_ACCOUNT_PATCH ||
+                      op == OP_ACCOUNT_DELETE || op == OP_TOKEN_CREATE || op == OP_TOKEN_DELETE;
         assert_int_equal(uuid_is_nil(&task), op != OP_TASK_CREATE);
         assert_int_equal(uuid_eq(&list, &core->anna), is_own);
         assert_int_equal(uuid_is_nil(&list), !is_own && op != OP_LIST_CREATE);
@@ -507,6 +508,34 @@ static void a_first_account_locks_everything(void **state)
     }
 }
 
+static void who_goes_is_asked_for_lists(void **state)
+{
+    core_t *core = *state;
+    core->in = core->anna;
+    command_refs_t refs = refs_of(core, &core->anna, "account.delete", NULL, "{}");
+    assert_true(uuid_eq(&refs.leaving, &core->anna));
+    assert_true(has_id(refs.accounts, refs.n_accounts, &core->anna));
+    core->in = core->anna;
+    refs = refs_of(core, &core->anna, "account.patch", NULL, "{}");
+    assert_true(uuid_is_nil(&refs.leaving));
+}
+
+static void a_sealed_fingerprint_tells_requests_apart_but_not_which(void **state)
+{
+    (void)state;
+    uint8_t asked[2][FINGERPRINT_BYTES] = {{1}, {2}};
+    uint8_t salts[2][SALT_BYTES] = {{3}, {4}};
+    uint8_t sealed[3][FINGERPRINT_BYTES];
+    command_seal_fingerprint(asked[0], salts[0], sealed[0]);
+    command_seal_fingerprint(asked[1], salts[0], sealed[1]);
+    command_seal_fingerprint(asked[0], salts[1], sealed[2]);
+    assert_memory_not_equal(sealed[0], asked[0], FINGERPRINT_BYTES);
+    assert_memory_not_equal(sealed[0], sealed[1], FINGERPRINT_BYTES);
+    assert_memory_not_equal(sealed[0], sealed[2], FINGERPRINT_BYTES);
+    command_seal_fingerprint(asked[0], salts[0], sealed[1]);
+    assert_memory_equal(sealed[0], sealed[1], FINGERPRINT_BYTES);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -527,6 +556,8 @@ int main(void)
         TEST(an_assignee_must_be_known),
         TEST(actors_need_no_membership),
         TEST(ops_on_two_streams_lock_both),
+        TEST(who_goes_is_asked_for_lists),
+        TEST(a_sealed_fingerprint_tells_requests_apart_but_not_which),
         TEST(what_concerns_a_whole_list_loads_more_of_it),
         TEST(ops_on_an_account_need_it_and_the_token),
         TEST(a_first_account_locks_everything),
