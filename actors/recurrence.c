@@ -57,18 +57,34 @@ static slice_t encode_data(const task_t *closed, slice_t due, arena_t *arena)
     return data;
 }
 
+/* Restored after it was closed: had it been deleted before its successor was made, that is still
+ * missing. */
+static bool may_close(event_type_t type)
+{
+    return type == EVENT_TASK_COMPLETED || type == EVENT_TASK_CANCELLED ||
+           type == EVENT_TASK_RESTORED;
+}
+
+/* The list only tells commands apart: the successor goes where the task before is by then. */
+static void address(const event_t *event, command_t *command)
+{
+    command->list = event->stream;
+    command_fingerprint(command);
+    command->list = UUID_NIL;
+}
+
 succession_t recurrence_step(const event_t *event, arena_t *arena, command_t *out, slice_t *why)
 {
     task_t *closed = arena_alloc(arena, sizeof *closed);
     slice_t due;
     *why = slice_none();
-    if (event->type != EVENT_TASK_COMPLETED && event->type != EVENT_TASK_CANCELLED)
+    if (!may_close(event->type))
         return SUCCESSION_NONE;
     if (!task_decode(event->after, arena, closed)) {
         *why = slice_str("the event holds no task");
         return SUCCESSION_WRONG;
     }
-    if (closed->rule.n_bytes == 0)
+    if (closed->rule.n_bytes == 0 || task_is_live(closed))
         return SUCCESSION_NONE;
     if (!next_due(closed, arena, &due, why))
         return why->data == NULL ? SUCCESSION_NONE : SUCCESSION_WRONG;
@@ -76,12 +92,11 @@ succession_t recurrence_step(const event_t *event, arena_t *arena, command_t *ou
     out->author = author_recurrence;
     out->is_actor = true;
     out->op = OP_TASK_SUCCEED;
-    out->list = event->stream;
-    out->id =
-        uuid_derive(&event->stream, arena_format(arena, "succeed:%lld", (long long)event->rev));
+    out->id = uuid_derive(&event->stream,
+                          arena_format(arena, "succeed:%lld", (long long)closed->closed_rev));
     out->task = uuid_derive(&out->id, slice_str("task"));
     out->data = encode_data(closed, due, arena);
-    command_fingerprint(out);
+    address(event, out);
     return SUCCESSION_NEXT;
 }
 
@@ -122,10 +137,11 @@ static void close_one(recurrence_batch_t *batch)
     destroy_batch(batch);
 }
 
+/* A mismatch: the successor was made, when the task before was not yet as it was restored. */
 static bool is_out_of_date(err_t err)
 {
     return err == ERR_CONFLICT || err == ERR_EXISTS || err == ERR_NOT_FOUND ||
-           err == ERR_PRECONDITION_FAILED;
+           err == ERR_PRECONDITION_FAILED || err == ERR_IDEMPOTENCY_MISMATCH;
 }
 
 static void on_result(void *arg, const result_t *result)
@@ -148,7 +164,7 @@ static void handle_event(recurrence_t *self, recurrence_batch_t *batch, const lo
     slice_t why;
     cause_t *cause = arena_alloc(batch->arena, sizeof *cause);
     *cause = (cause_t){batch, row->id, row->stream, row->rev};
-    if (row->type != EVENT_TASK_COMPLETED && row->type != EVENT_TASK_CANCELLED)
+    if (!may_close(row->type))
         return;
     if (row->body.data == NULL)
         return; /* purged: there is nothing left to repeat */

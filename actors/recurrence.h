@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The recurrence actor: a closed occurrence of a series gets its successor. It keeps nothing: the
+/* The recurrence actor: a closed occurrence of a series gets its successor, in the list where it is
+ * by then. Its subtasks stay with it. It keeps nothing: the
  * command's id comes from the closing event's (stream, rev), so that the same event, however often
  * it comes, makes the same command; and apply refuses what is out of date.
  *

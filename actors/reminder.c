@@ -25,7 +25,7 @@
 #define OVER_US INT64_C(60000000)
 #define QUERY_TIMEOUT_US INT64_C(5000000)
 
-static const pg_stmt_t select_near = {"SELECT task, reminder, list, fire_at FROM reminder WHERE "
+static const pg_stmt_t select_near = {"SELECT task, reminder, fire_at FROM reminder WHERE "
                                       "state = 0 AND fire_at <= $1::timestamptz"
                                       " ORDER BY fire_at, task, reminder LIMIT $2::bigint"};
 /* What a firing came to: fired is said by the event itself; refused for good ends the row it was
@@ -37,7 +37,6 @@ static const pg_stmt_t end_row = {"UPDATE reminder SET state = 2 WHERE task = $1
 typedef struct {
     uuid_t task;
     uuid_t reminder;
-    uuid_t list;
     int64_t fire_at_us;
 } near_t;
 
@@ -145,8 +144,8 @@ static void fire(reminder_actor_t *self, const near_t *near, arena_t *arena)
     mp_put_uuid(&data, &near->reminder);
     mp_put_cstr(&data, "at");
     mp_put_instant(&data, near->fire_at_us);
-    command_t command = {
-        .author = author_reminder, .op = OP_TASK_REMIND, .list = near->list, .task = near->task};
+    /* In the list where the task is by then. */
+    command_t command = {.author = author_reminder, .op = OP_TASK_REMIND, .task = near->task};
     /* Reminder ids are the client's choice and unique only within a task. */
     uuid_t space = uuid_derive(&near->task, slice_of(near->reminder.bytes, UUID_BYTES));
     command.id =
@@ -191,8 +190,8 @@ static void on_near(void *arg, pg_fate_t fate, const pg_result_t *result)
     self->next_near = 0;
     for (size_t i = 0; i < self->n_near; i++) {
         int row = (int)i;
-        self->near[i] = (near_t){pg_uuid(result, row, 0), pg_uuid(result, row, 1),
-                                 pg_uuid(result, row, 2), pg_instant(result, row, 3)};
+        self->near[i] =
+            (near_t){pg_uuid(result, row, 0), pg_uuid(result, row, 1), pg_instant(result, row, 2)};
     }
 }
 

@@ -72,11 +72,13 @@ static void collect_wanted(const task_t *task, reminder_news_t *out)
     }
 }
 
-/* A task that neither has reminders nor had any before this event has no rows. */
+/* A task that neither has reminders nor had any before this event has no rows. What a task had that
+ * moved in, the event does not say. */
 static bool never_had_any(const event_t *event, const task_t *task)
 {
     slice_t was;
-    return task->n_reminders == 0 && !mp_map_find(event->was, "reminders", &was);
+    return task->n_reminders == 0 && event->type != EVENT_TASK_MOVED_IN &&
+           !mp_map_find(event->was, "reminders", &was);
 }
 
 reminder_tells_t reminder_read(const log_event_t *row, arena_t *arena, reminder_news_t *out)
@@ -97,8 +99,7 @@ reminder_tells_t reminder_read(const log_event_t *row, arena_t *arena, reminder_
         return TELLS_WRONG;
     if (never_had_any(&event, task))
         return TELLS_NOTHING;
-    if (row->type != EVENT_TASK_MOVED_OUT)
-        collect_wanted(task, out);
+    collect_wanted(task, out);
     return TELLS_WANTED;
 }
 

@@ -13,6 +13,8 @@
 /* A busy gateway sends hundreds of small messages while a large batch is applied and encoded. */
 #define INBOX_LIMIT 1024
 #define MAX_TOKENS_A_BATCH 100
+/* Commands that look at subtasks, of which there may be many. */
+#define MAX_TREES_A_BATCH 200
 /* Of the commands' data; what they make of it is a few times as much. */
 #define MAX_BATCH_BYTES ((size_t)4 * 1024 * 1024)
 #define LOCK_WAIT_US INT64_C(2000000)
@@ -244,11 +246,12 @@ static const uuid_t *find_maker(const pending_list_t *list, const uuid_t *task)
 static void on_not_found(void *arg, pending_t *pending)
 {
     writer_t *self = arg;
-    const uuid_t *list = find_maker(&self->queue, &pending->command.task);
+    uuid_t task = command_place(&pending->command);
+    const uuid_t *list = find_maker(&self->queue, &task);
     if (list == NULL)
-        list = find_maker(&self->lane.batch, &pending->command.task);
+        list = find_maker(&self->lane.batch, &task);
     if (list == NULL && pending->bulk != NULL)
-        list = find_maker(&pending->bulk->members, &pending->command.task);
+        list = find_maker(&pending->bulk->members, &task);
     if (list == NULL) {
         refuse(self, pending, ERR_NOT_FOUND, APPLY_NO_TASK);
         return;
@@ -334,15 +337,16 @@ static void writer_receive(void *arg, slice_t bytes, now_t now)
 /* Moves the commands that come next from the queue into `batch`. An atomic bulk is not divided. */
 static void gather(writer_t *self, pending_list_t *batch)
 {
-    size_t n_tokens = 0, n_wide = 0, n_bytes = 0;
+    size_t n_tokens = 0, n_wide = 0, n_trees = 0, n_bytes = 0;
     while (self->queue.n > 0 && batch->n < WRITER_MAX_BATCH &&
            (self->queue.first->is_atomic ||
             (n_tokens < MAX_TOKENS_A_BATCH && n_wide < MAX_WIDE_A_BATCH &&
-             n_bytes < MAX_BATCH_BYTES)) &&
+             n_trees < MAX_TREES_A_BATCH && n_bytes < MAX_BATCH_BYTES)) &&
            (batch->n == 0 || self->queue.first->group == batch->first->group)) {
         pending_t *p = pending_pop(&self->queue);
         n_tokens += p->command.op == OP_TOKEN_CREATE;
         n_wide += is_wide(&p->refs);
+        n_trees += p->refs.n_trees > 0;
         n_bytes += p->command.data.n_bytes;
         pending_append(batch, p);
     }

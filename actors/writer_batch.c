@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A batch's way through its transaction. Two round trips: locks and reads in the first, writes and
- * COMMIT in the second. The locks come before anything that draws a transaction id or an event id,
- * so that within a shard the order of ids is the order in which transactions become visible.
+ * COMMIT in the second; between them one or two more where a task takes others along. The locks
+ * come before anything that draws a transaction id or an event id, so that within a shard the order
+ * of ids is the order in which transactions become visible.
  *
  * A connection that breaks after COMMIT was sent leaves the outcome open. The batch is then simply
  * run again: taking the same locks waits for the end of the old transaction, and a command that it
@@ -14,6 +15,8 @@
 
 #define TRIES 3
 #define BACK_OFF_US INT64_C(50000)
+/* In a transaction: one command more may come on top. */
+#define MAX_EVENTS 4096
 
 static const pg_stmt_t begin = {"BEGIN ISOLATION LEVEL READ COMMITTED"};
 static const pg_stmt_t commit = {"COMMIT"};
@@ -173,14 +176,17 @@ static void on_committed(void *arg, pg_fate_t fate, const pg_result_t *result)
 }
 
 /* The list that a task is in now, if it had moved there before the locks were taken: the command
- * must be run again under other locks. Else nil. */
+ * must be run again under other locks. Else nil. A repeat changes nothing whatever list it names,
+ * but the one where the task is now must be loaded to show it. */
 static uuid_t moved_to(lane_t *self, const pending_t *p)
 {
-    if (!p->is_located)
+    uuid_t place = command_place(&p->command);
+    const state_task_t *task = state_task(self->loaded, &place);
+    if (task == NULL || uuid_eq(&task->task.list, &p->command.list))
         return UUID_NIL;
-    const state_task_t *task = state_task(self->loaded, &p->command.task);
-    bool has_moved = task != NULL && !uuid_eq(&task->task.list, &p->command.list);
-    return has_moved ? task->task.list : UUID_NIL;
+    bool is_repeat = state_seen(self->loaded, &p->command.author, &p->command.id) != NULL &&
+                     state_list(self->loaded, &task->task.list) == NULL;
+    return p->is_located || is_repeat ? task->task.list : UUID_NIL;
 }
 
 /* Whether one before it that was put back is of the same author, stream or task. */
@@ -194,6 +200,19 @@ static bool follows_one_put_back(const lane_t *self, const pending_t *p)
             return true;
     }
     return false;
+}
+
+/* Something that the command needs is not loaded: it waits for the next batch. The first of a batch
+ * has all it needs, or never will. */
+static void put_off(lane_t *self, pending_t *p)
+{
+    bool is_first = p == self->batch.first;
+    memset(&p->outcome, 0, sizeof p->outcome);
+    p->is_put_back = !is_first;
+    if (!is_first)
+        return;
+    log_line(LOG_ERROR, "writer", "a command lacks what it needs", "op=%s", op_name(p->command.op));
+    p->outcome.problem.err = ERR_INTERNAL;
 }
 
 /* Whether the batch cannot apply it: its task is in a list that was not loaded for its author. */
@@ -211,6 +230,13 @@ static bool is_out_of_reach(lane_t *self, pending_t *p)
     return false;
 }
 
+static void refuse_in_bulk(pending_t *p, err_t err, const char *detail)
+{
+    memset(&p->outcome, 0, sizeof p->outcome);
+    p->outcome.problem.err = err;
+    p->outcome.problem.detail = slice_str(detail);
+}
+
 /* Applies the commands until one is refused, or cannot be applied in this batch. NULL: none. */
 static pending_t *apply_until_refused(lane_t *self, int64_t now_us)
 {
@@ -221,6 +247,12 @@ static pending_t *apply_until_refused(lane_t *self, int64_t now_us)
         apply(&p->command, self->loaded, now_us, &p->outcome);
         p->missing = p->outcome.missing;
         p->is_put_back = p->missing != 0;
+        if (p->outcome.is_unready)
+            refuse_in_bulk(p, ERR_CONFLICT,
+                           "This cannot be done together with what stands before "
+                           "it in the bulk.");
+        else if (state_n_events(self->loaded) > MAX_EVENTS)
+            refuse_in_bulk(p, ERR_TOO_LARGE, "The bulk changes too many tasks at once.");
         if (p->is_put_back || p->outcome.problem.err != ERR_OK)
             return p;
     }
@@ -261,11 +293,14 @@ static void apply_all(lane_t *self, int64_t now_us)
         memset(&p->outcome, 0, sizeof p->outcome);
         p->moved_to = moved_to(self, p);
         p->missing = 0;
-        p->is_put_back = !uuid_is_nil(&p->moved_to) || (has_any && follows_one_put_back(self, p));
+        p->is_put_back = !uuid_is_nil(&p->moved_to) || state_n_events(self->loaded) > MAX_EVENTS ||
+                         (has_any && follows_one_put_back(self, p));
         if (!p->is_put_back) {
             apply(&p->command, self->loaded, now_us, &p->outcome);
             p->missing = p->outcome.missing;
             p->is_put_back = p->missing != 0;
+            if (p->outcome.is_unready)
+                put_off(self, p);
         }
         has_any = has_any || p->is_put_back;
     }
@@ -280,6 +315,13 @@ static void on_loaded(void *arg, pg_fate_t fate, const pg_result_t *result)
         self->fate = PG_RETRY;
     }
     if (self->fate != PG_OK) {
+        fail(self);
+        return;
+    }
+    if (lane_queue_more(self)) {
+        if (pg_sync(self->pg) == ERR_OK)
+            return;
+        self->fate = PG_LOST;
         fail(self);
         return;
     }

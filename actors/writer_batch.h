@@ -92,6 +92,7 @@ typedef struct {
     bool has_epoch;
     pg_params_t params;
     pg_done_f *on_loaded;
+    int n_rounds; /* of reading, in this try */
     pg_fate_t fate; /* of the first statement that failed */
     char constraint[64]; /* that it violated, or "" */
     int n_tries;
@@ -117,6 +118,20 @@ void lane_finish(lane_t *self);
 /* Queues the statements that read what the batch needs; `self->loaded` is filled as answers come.
  * The last one's callback is `done`. */
 void lane_queue_load(lane_t *self, pg_done_f *done);
+
+/* Queue the last statement of a further round, for the keys in `params`: tasks, and memberships of
+ * pairs of accounts and lists. */
+void lane_queue_tasks(lane_t *self);
+void lane_queue_newcomers(lane_t *self);
+
+/* --- writer_tree.c --- */
+
+/* Queues the statements that read the places of tasks, if any command needs them. */
+void lane_queue_trees(lane_t *self);
+
+/* Queues what only the answers so far have shown to be needed; `on_loaded` is called again. False:
+ * that is all. */
+bool lane_queue_more(lane_t *self);
 
 /* --- writer_store.c --- */
 

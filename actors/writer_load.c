@@ -25,7 +25,13 @@ static const pg_stmt_t select_accounts = {
     "SELECT id, rev, email, name, time_zone, password_hash, created_at, updated_at"
     " FROM account WHERE id = ANY($1::uuid[])"};
 static const pg_stmt_t select_any_account = {"SELECT EXISTS (SELECT 1 FROM account)"};
-static const pg_stmt_t select_tasks = {"SELECT body FROM task WHERE id = ANY($1::uuid[])"};
+static const pg_stmt_t select_tasks = {
+    "SELECT body, deleted_with FROM task WHERE id = ANY($1::uuid[])"};
+/* Memberships as above, accounts before lists. */
+static const pg_stmt_t select_newcomers = {
+    "SELECT m.list, m.account, m.role, m.since FROM unnest($1::uuid[], $2::uuid[]) AS k(account, "
+    "list)"
+    " JOIN member m ON m.list = k.list AND m.account = k.account"};
 static const pg_stmt_t select_lists_left = {
     "SELECT k.id, (SELECT count(*) FROM member m JOIN list l ON l.id = m.list AND l.deleted_at IS "
     "NULL WHERE m.account = k.id) FROM unnest($1::uuid[]) AS k(id)"};
@@ -39,7 +45,8 @@ static const pg_stmt_t select_lists_left = {
 #define CONCERNED_CLOSED                                                                           \
     CONCERNED("true", "NOT (status < 2 AND deleted_at IS NULL) AND deleted_at IS NULL")
 static const pg_stmt_t select_concerned = {
-    "SELECT u.body FROM unnest($1::uuid[], $2::uuid[]) AS k(list, account) CROSS JOIN LATERAL ("
+    "SELECT u.body, NULL::uuid FROM unnest($1::uuid[], $2::uuid[]) AS k(list, account) CROSS JOIN "
+    "LATERAL ("
     "SELECT body, sum(octet_length(body)) OVER (ORDER BY closed, position, id"
     " ROWS UNBOUNDED PRECEDING) AS total FROM (" CONCERNED_LIVE " UNION ALL " CONCERNED_CLOSED
     ") r ORDER BY closed, position, id LIMIT $3::bigint) u WHERE u.total <= $4::bigint"};
@@ -169,7 +176,8 @@ static void on_tasks(void *arg, pg_fate_t fate, const pg_result_t *result)
         task_t task;
         slice_t body = arena_copy(self->arena, pg_bytes(result, row, 0));
         if (task_decode(body, self->arena, &task)) {
-            state_put_task(self->loaded, &task, false, false);
+            state_put_task(self->loaded, &task, false, false)->deleted_with =
+                pg_uuid(result, row, 1);
         } else {
             log_line(LOG_ERROR, "writer", "a stored task cannot be read", NULL);
         }
@@ -379,6 +387,30 @@ static void put_ids(const lane_t *self, pg_params_t *params)
     pg_array_end(params);
 }
 
+static void on_last_tasks(void *arg, pg_fate_t fate, const pg_result_t *result)
+{
+    lane_t *self = arg;
+    on_tasks(self, fate, result);
+    self->on_loaded(self, fate, result);
+}
+
+static void on_last_members(void *arg, pg_fate_t fate, const pg_result_t *result)
+{
+    lane_t *self = arg;
+    on_members(self, fate, result);
+    self->on_loaded(self, fate, result);
+}
+
+void lane_queue_tasks(lane_t *self)
+{
+    pg_query(self->pg, &select_tasks, &self->params, on_last_tasks, self);
+}
+
+void lane_queue_newcomers(lane_t *self)
+{
+    pg_query(self->pg, &select_newcomers, &self->params, on_last_members, self);
+}
+
 static pg_params_t *fresh(lane_t *self)
 {
     pg_params_reset(&self->params);
@@ -414,7 +446,9 @@ void lane_queue_load(lane_t *self, pg_done_f *done)
         pg_query(self->pg, &select_occurrences, params, on_occurrences, self);
         pg_query(self->pg, &select_assignees, params, on_members, self);
     }
+    lane_queue_trees(self);
     put_ids(self, fresh(self));
     self->on_loaded = done;
+    self->n_rounds = 1;
     pg_query(self->pg, &select_seen, params, on_seen, self);
 }

@@ -25,11 +25,11 @@ static void remember(locator_t *self, const uuid_t *task, const uuid_t *list)
     set[0] = (place_t){*task, *list};
 }
 
-static const uuid_t *recall(const locator_t *self, const uuid_t *task)
+static const uuid_t *recall(const locator_t *self, uuid_t task)
 {
-    const place_t *set = set_of(self, task);
+    const place_t *set = set_of(self, &task);
     for (size_t i = 0; i < LOCATOR_WAYS; i++) {
-        if (uuid_eq(&set[i].task, task))
+        if (uuid_eq(&set[i].task, &task))
             return &set[i].list;
     }
     return NULL;
@@ -62,7 +62,7 @@ static bool is_located(const locator_t *self, pending_t *pending)
 {
     if (!uuid_is_nil(&pending->command.list))
         return true;
-    const uuid_t *list = recall(self, &pending->command.task);
+    const uuid_t *list = recall(self, command_place(&pending->command));
     if (list == NULL)
         return false;
     pending->command.list = *list;
@@ -91,11 +91,11 @@ static pending_t *take(locator_t *self, pending_list_t *list)
 
 /* The list of a task among the rows: only for one that others of the same read have pushed
  * out. */
-static bool find_row(const pg_result_t *result, const uuid_t *task, uuid_t *list)
+static bool find_row(const pg_result_t *result, uuid_t task, uuid_t *list)
 {
     for (int row = 0; row < pg_rows(result); row++) {
         uuid_t id = pg_uuid(result, row, 0);
-        if (uuid_eq(&id, task)) {
+        if (uuid_eq(&id, &task)) {
             *list = pg_uuid(result, row, 1);
             return true;
         }
@@ -116,7 +116,7 @@ static void settle(locator_t *self, bool is_answered, const pg_result_t *result)
     for (pending_t *p; (p = take(self, &asked)) != NULL;) {
         uuid_t list;
         bool is_there = is_located(self, p);
-        if (!is_there && find_row(result, &p->command.task, &list)) {
+        if (!is_there && find_row(result, command_place(&p->command), &list)) {
             p->command.list = list;
             p->is_located = is_there = true;
         }
@@ -147,7 +147,8 @@ void locator_turn(locator_t *self)
     for (pending_t *p;
          self->asked.n < WRITER_MAX_BATCH && (p = pending_pop(&self->waiting)) != NULL;) {
         if (!is_located(self, p)) {
-            pg_array_uuid(&params, &p->command.task);
+            uuid_t task = command_place(&p->command);
+            pg_array_uuid(&params, &task);
             n_unknown++;
         }
         pending_append(&self->asked, p);
@@ -181,7 +182,9 @@ size_t locator_n_waiting(const locator_t *self)
 
 void locator_learn(locator_t *self, const outcome_t *outcome, const command_t *command)
 {
-    if (outcome->problem.err == ERR_OK && !uuid_is_nil(&outcome->task) &&
-        !uuid_is_nil(&command->list))
-        remember(self, &outcome->task, &command->list);
+    if (outcome->problem.err != ERR_OK || uuid_is_nil(&outcome->task))
+        return;
+    const uuid_t *list = outcome->is_replay ? &command->list : &outcome->stream;
+    if (!uuid_is_nil(list))
+        remember(self, &outcome->task, list);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which list is a task in? Commands that name only the task are located before their shard can be
- * locked: from what earlier commands taught, else by one read for all that wait. The answer may be
- * out of date by the time the lock is held; the lane notices.
+/* Which list is a task in? Commands that name only the task (command_place) are located before
+ * their shard can be locked: from what earlier commands taught, else by one read for all that wait.
+ * The answer may be out of date by the time the lock is held; the lane notices.
  *
  * Everybody's commands leave in the order in which they came: while one waits here, the later ones
  * of its author wait too, whether or not they have to be located. */

@@ -59,11 +59,11 @@ static const pg_stmt_t delete_tokens = {"DELETE FROM token WHERE id = ANY($1::uu
     "$7::text[], $8::timestamptz[],"                                                               \
     " $9::text[], $10::uuid[], $11::uuid[], $12::uuid[], $13::bigint[], $14::timestamptz[], "      \
     "$15::timestamptz[],"                                                                          \
-    " $16::timestamptz[], $17::bytea[], $18::boolean[], $19::text[], $20::text[]"
+    " $16::timestamptz[], $17::bytea[], $18::boolean[], $19::text[], $20::text[], $21::uuid[]"
 #define TASK_NAMES                                                                                 \
     "id, list, rev, status, priority, title, tags, due_at, position, assignee, parent, series, "   \
     "occurrence,"                                                                                  \
-    " created_at, updated_at, deleted_at, body, is_recurring, words, sort_title"
+    " created_at, updated_at, deleted_at, body, is_recurring, words, sort_title, deleted_with"
 
 /* Arrays of arrays cannot be ragged: tags travel as one text, split by a character that no tag may
  * hold. */
@@ -73,7 +73,7 @@ static const pg_stmt_t insert_tasks = {
     "INSERT INTO task (" TASK_NAMES
     ") SELECT id, list, rev, status, priority, title, string_to_array(tags, E'\\x1f'),"
     " due_at, position, assignee, parent, series, occurrence, created_at, updated_at, deleted_at, "
-    "body, is_recurring, words::tsvector, sort_title"
+    "body, is_recurring, words::tsvector, sort_title, deleted_with"
     " FROM unnest(" TASK_COLUMNS ") AS k(" TASK_NAMES ")"};
 static const pg_stmt_t update_tasks = {
     "UPDATE task t SET list = k.list, rev = k.rev, status = k.status, priority = k.priority, title "
@@ -84,7 +84,7 @@ static const pg_stmt_t update_tasks = {
     " deleted_at = k.deleted_at, body = k.body, is_recurring = k.is_recurring,"
     /* NULL: its words are the same as before */
     " words = coalesce(k.words::tsvector, t.words), sort_title = coalesce(k.sort_title, "
-    "t.sort_title)"
+    "t.sort_title), deleted_with = k.deleted_with"
     " FROM unnest(" TASK_COLUMNS ") AS k(" TASK_NAMES ") WHERE t.id = k.id"};
 static const pg_stmt_t insert_events = {
     "INSERT INTO event (shard, stream, rev, type, task, command, by, is_answer, at, epoch, digest, "
@@ -363,6 +363,7 @@ static void store_tasks(lane_t *self, bool is_new)
     TASKS(PG_BOOL, pg_array_bool(params, row->task.rule.data != NULL));
     TASKS(PG_TEXT, pg_array_text(params, words_of(self, row)));
     TASKS(PG_TEXT, pg_array_text(params, sort_title_of(self, row)));
+    TASKS(PG_UUID, pg_array_uuid(params, &row->deleted_with));
     queue(self, is_new ? &insert_tasks : &update_tasks);
 }
 

@@ -68,6 +68,9 @@ void route_task_patch(call_t *call);
 void route_task_delete(call_t *call);
 void route_task_complete(call_t *call);
 void route_task_reopen(call_t *call);
+void route_task_move(call_t *call);
+void route_task_snooze(call_t *call);
+void route_task_restore(call_t *call);
 
 /* --- routes_tasks.c --- */
 /* $1: account. Column: its time zone. */

@@ -143,3 +143,18 @@ void route_task_reopen(call_t *call)
 {
     change(call, OP_TASK_REOPEN, false, true);
 }
+
+void route_task_move(call_t *call)
+{
+    change(call, OP_TASK_MOVE, true, true);
+}
+
+void route_task_snooze(call_t *call)
+{
+    change(call, OP_TASK_SNOOZE, true, true);
+}
+
+void route_task_restore(call_t *call)
+{
+    change(call, OP_TASK_RESTORE, false, true);
+}

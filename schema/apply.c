@@ -18,6 +18,13 @@ bool apply_refuse(apply_t *self, err_t err, const char *detail)
     return false;
 }
 
+bool apply_put_off(apply_t *self)
+{
+    self->out->is_unready = true;
+    self->problem->err = ERR_UNAVAILABLE;
+    return false;
+}
+
 /* --- entering --- */
 
 static bool token_allows(const command_t *command, const uuid_t *list)
@@ -56,11 +63,11 @@ static bool find_list(apply_t *self, const char *otherwise)
     return true;
 }
 
-static bool find_task(apply_t *self)
+static bool find_task(apply_t *self, bool even_deleted)
 {
     self->task = state_task(self->state, &self->task_id);
     if (self->task == NULL || !uuid_eq(&self->task->task.list, &self->list_id) ||
-        self->task->task.deleted_at_us != INSTANT_NONE)
+        (self->task->task.deleted_at_us != INSTANT_NONE && !even_deleted))
         return apply_refuse(self, ERR_NOT_FOUND, APPLY_NO_TASK);
     return true;
 }
@@ -72,11 +79,11 @@ bool apply_may_write(apply_t *self)
     return apply_refuse(self, ERR_FORBIDDEN, "This token may not write.");
 }
 
-static bool has_role(apply_t *self, role_t least)
+static bool has_role_in(apply_t *self, const uuid_t *list, role_t least)
 {
     if (self->command->is_actor)
         return true;
-    if (role_in(self, &self->list_id, &self->command->author) >= least)
+    if (role_in(self, list, &self->command->author) >= least)
         return true;
     return apply_refuse(self, ERR_FORBIDDEN,
                         least == ROLE_OWNER ? "Only an owner of this list may do that."
@@ -99,18 +106,35 @@ bool apply_holds(apply_t *self, const uuid_t *stream)
 
 bool apply_enter_list(apply_t *self, role_t least)
 {
-    return find_list(self, NO_LIST) && apply_may_write(self) && has_role(self, least);
+    return find_list(self, NO_LIST) && apply_may_write(self) &&
+           has_role_in(self, &self->list_id, least);
+}
+
+static bool may_edit(apply_t *self, const list_t *list)
+{
+    if (!apply_may_write(self) || !has_role_in(self, &list->id, ROLE_EDITOR))
+        return false;
+    if (list->is_archived)
+        return apply_refuse(self, ERR_CONFLICT, "This list is archived.");
+    return true;
 }
 
 bool apply_enter_task(apply_t *self, bool is_there)
 {
-    if (!find_list(self, is_there ? APPLY_NO_TASK : NO_LIST) || (is_there && !find_task(self)))
-        return false;
-    if (!apply_may_write(self) || !has_role(self, ROLE_EDITOR))
-        return false;
-    if (self->list->is_archived)
-        return apply_refuse(self, ERR_CONFLICT, "This list is archived.");
-    return true;
+    return find_list(self, is_there ? APPLY_NO_TASK : NO_LIST) &&
+           (!is_there || find_task(self, false)) && may_edit(self, self->list);
+}
+
+bool apply_enter_deleted(apply_t *self)
+{
+    return find_list(self, APPLY_NO_TASK) && find_task(self, true) && may_edit(self, self->list);
+}
+
+bool apply_enter_target(apply_t *self, const uuid_t *id)
+{
+    if (state_stream(self->state, id) == NULL || !sees_list(self, id))
+        return apply_refuse(self, ERR_NOT_FOUND, NO_LIST);
+    return may_edit(self, state_list(self->state, id));
 }
 
 bool apply_is_member(apply_t *self, const uuid_t *account)
@@ -222,9 +246,26 @@ static slice_t encode_fields(apply_t *self, const task_t *task, task_fields_t fi
     return apply_keep(self);
 }
 
-void apply_commit_task(apply_t *self, event_type_t type, task_t *after)
+/* A node is needed only where a place changes. */
+static void follow_place(state_t *state, const task_t *before, const task_t *after,
+                         const uuid_t *with)
 {
-    const task_t *before = self->task == NULL ? NULL : &self->task->task;
+    bool is_same = before != NULL && uuid_eq(&before->list, &after->list) &&
+                   uuid_eq(&before->parent, &after->parent) &&
+                   before->deleted_at_us == after->deleted_at_us;
+    if (!is_same)
+        state_put_node(state, after, with);
+}
+
+void apply_follow_task(apply_t *self, const task_t *before, const task_t *after, const uuid_t *with)
+{
+    follow_series(self->state, before, after);
+    follow_place(self->state, before, after, with);
+}
+
+slice_t apply_change_task(apply_t *self, const task_t *before, event_type_t type, task_t *after,
+                          const uuid_t *with)
+{
     task_fields_t changed = before == NULL ? TASK_FIELDS_ALL : task_diff(before, after);
     event_t event = {.type = changed == 0 ? EVENT_TASK_UPDATED : type, .task = after->id};
     if (changed != 0) {
@@ -238,12 +279,21 @@ void apply_commit_task(apply_t *self, event_type_t type, task_t *after)
     event.after = apply_keep(self);
     apply_emit(self, self->stream, event);
     if (changed != 0) {
-        bool is_new = self->task == NULL || self->task->is_new;
-        follow_series(self->state, before, after);
+        const state_task_t *stored = state_task(self->state, &after->id);
+        bool is_new = stored == NULL || stored->is_new;
+        apply_follow_task(self, before, after, with);
         follow_stream(self->stream, before, after);
-        self->task = state_put_task(self->state, after, is_new, true);
+        state_put_task(self->state, after, is_new, true)->deleted_with = *with;
     }
-    apply_answer(self, self->stream, &event.task, event.after);
+    return event.after;
+}
+
+void apply_commit_task(apply_t *self, event_type_t type, task_t *after)
+{
+    const task_t *before = self->task == NULL ? NULL : &self->task->task;
+    slice_t body = apply_change_task(self, before, type, after, &UUID_NIL);
+    self->task = state_task(self->state, &after->id);
+    apply_answer(self, self->stream, &after->id, body);
 }
 
 void apply_answer(apply_t *self, const stream_t *stream, const uuid_t *task, slice_t body)
@@ -312,6 +362,12 @@ static void run_op(apply_t *self)
 {
     op_t op = self->command->op;
     const apply_row_t *row = find_row(apply_task_rows, APPLY_TASK_ROWS, op);
+    if (row == NULL)
+        row = find_row(apply_tree_rows, APPLY_TREE_ROWS, op);
+    if (row == NULL)
+        row = find_row(apply_move_rows, APPLY_MOVE_ROWS, op);
+    if (row == NULL)
+        row = find_row(apply_snooze_rows, APPLY_SNOOZE_ROWS, op);
     if (row == NULL)
         row = find_row(apply_series_rows, APPLY_SERIES_ROWS, op);
     if (row == NULL)

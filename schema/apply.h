@@ -21,6 +21,9 @@
 
 typedef struct {
     problem_t problem; /* problem.err is ERR_OK: applied, or a repeat */
+    bool is_unready; /* neither: what it needs to know of other tasks is not loaded, as commands
+                        before it in the batch have changed what that is; UNAVAILABLE until it is
+                        run again */
     bool is_replay; /* it was applied before; nothing happened now */
     shard_set_t missing; /* none: nothing happened, because the locks of these are needed too: apply
                             it again with them, and with what command_refs says loaded anew */

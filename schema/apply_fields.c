@@ -148,11 +148,43 @@ static void read_assignee(apply_t *self, task_t *task)
         data_refuse(&value, "this account is no member of the list");
 }
 
-static void read_parent(apply_t *self)
+/* What is wrong with this task under that one, or NULL. */
+static const char *refuse_parent(apply_t *self, const task_t *task, const uuid_t *id)
+{
+    node_t *parent = state_node(self->state, id);
+    node_t *node = state_node(self->state, &task->id);
+    if (parent == NULL || !parent->is_there || parent->is_deleted ||
+        !uuid_eq(&parent->list, &self->list_id))
+        return "there is no such task in this list";
+    if (node == NULL)
+        return apply_refuse_place(self, parent, 0, 0);
+    nodes_t below = state_subtasks(self->state, node);
+    size_t n_levels = 0;
+    for (size_t i = 0; i < below.n_items; i++) {
+        size_t levels = apply_levels_up(below.items[i], node);
+        n_levels = levels > n_levels ? levels : n_levels;
+    }
+    for (const node_t *up = parent; up != NULL; up = up->parent) {
+        if (up == node)
+            return "a task cannot be under itself";
+    }
+    return apply_refuse_place(self, parent, below.n_items, n_levels);
+}
+
+static void read_parent(apply_t *self, task_t *task)
 {
     data_value_t value;
-    if (data_get(&self->data, "parent", &value) == DATA_GIVEN)
-        data_refuse(&value, "subtasks are not supported yet");
+    uuid_t parent = UUID_NIL;
+    data_is_t is = data_get(&self->data, "parent", &value);
+    if (is == DATA_NULL)
+        task->parent = UUID_NIL;
+    if (is != DATA_GIVEN || !data_uuid(&value, &parent) || uuid_eq(&parent, &task->parent))
+        return;
+    const char *why = refuse_parent(self, task, &parent);
+    if (why != NULL)
+        data_refuse(&value, why);
+    else
+        task->parent = parent;
 }
 
 /* Behind the last task. Where somebody has taken the highest key there is, beside it: tasks with
@@ -184,6 +216,6 @@ void apply_read_task(apply_t *self, const task_t *before, task_t *task)
     read_tags(self, before, task);
     apply_read_schedule(self, before, task);
     read_assignee(self, task);
-    read_parent(self);
+    read_parent(self, task);
     read_position(self, before, task);
 }

@@ -32,13 +32,19 @@ typedef struct {
     void (*run)(apply_t *self);
 } apply_row_t;
 
-#define APPLY_TASK_ROWS 5
+#define APPLY_TASK_ROWS 4
+#define APPLY_TREE_ROWS 2
+#define APPLY_MOVE_ROWS 1
+#define APPLY_SNOOZE_ROWS 1
 #define APPLY_SERIES_ROWS 2
 #define APPLY_LIST_ROWS 4
 #define APPLY_MEMBER_ROWS 2
 #define APPLY_ACCOUNT_ROWS 5
 
 extern const apply_row_t apply_task_rows[APPLY_TASK_ROWS];
+extern const apply_row_t apply_tree_rows[APPLY_TREE_ROWS];
+extern const apply_row_t apply_move_rows[APPLY_MOVE_ROWS];
+extern const apply_row_t apply_snooze_rows[APPLY_SNOOZE_ROWS];
 extern const apply_row_t apply_series_rows[APPLY_SERIES_ROWS];
 extern const apply_row_t apply_list_rows[APPLY_LIST_ROWS];
 extern const apply_row_t apply_member_rows[APPLY_MEMBER_ROWS];
@@ -48,6 +54,9 @@ extern const apply_row_t apply_account_rows[APPLY_ACCOUNT_ROWS];
 
 /* Refuses the command. Always false, so that a check can end with it. */
 bool apply_refuse(apply_t *self, err_t err, const char *detail);
+
+/* Puts the command off until the state has what it needs. Always false. */
+bool apply_put_off(apply_t *self);
 
 /* Whether no value has been refused so far. */
 static inline bool apply_is_fine(const apply_t *self)
@@ -65,6 +74,12 @@ bool apply_enter_list(apply_t *self, role_t least);
  * a task of that list that is not deleted. Sets task as well. Errors: NOT_FOUND, FORBIDDEN,
  * CONFLICT. */
 bool apply_enter_task(apply_t *self, bool is_there);
+
+/* The same for a task that may be deleted. */
+bool apply_enter_deleted(apply_t *self);
+
+/* Another list, for an editor of it too. Errors: NOT_FOUND, FORBIDDEN, CONFLICT. */
+bool apply_enter_target(apply_t *self, const uuid_t *id);
 
 /* Whether the token has the scope that writing needs; actors have it. Errors: FORBIDDEN. */
 bool apply_may_write(apply_t *self);
@@ -125,10 +140,33 @@ slice_t apply_empty_map(void);
  * through. */
 void apply_emit(apply_t *self, stream_t *stream, event_t event);
 
-/* Stores the task, changed or new, and says so in an event: of all fields where `type` wants them,
- * else of those that differ from what is there; if none differs, task.updated with an empty `set`,
- * and the task stays as it is. */
+/* Stores a task of the command's list, changed or new (`before` is NULL), and says so in an event:
+ * of all fields where `type` wants them, else of those that differ from what is there; if none
+ * differs, task.updated with an empty `set`, and the task stays as it is. `with`: the task that
+ * takes this one along when it is deleted. The task encoded. */
+slice_t apply_change_task(apply_t *self, const task_t *before, event_type_t type, task_t *after,
+                          const uuid_t *with);
+
+/* The same for the command's own task, and answers it. */
 void apply_commit_task(apply_t *self, event_type_t type, task_t *after);
+
+/* What follows from a task that is there now in place of `before`, NULL for none: numbers of its
+ * series, and its place among others. */
+void apply_follow_task(apply_t *self, const task_t *before, const task_t *after,
+                       const uuid_t *with);
+
+/* All subtasks of the command's task. False, and put off: they are not known. */
+bool apply_find_subtasks(apply_t *self, nodes_t *out);
+
+/* The tasks of these nodes, in their order. False, and put off: one is not loaded. */
+bool apply_load_tasks(apply_t *self, const nodes_t *nodes, const task_t ***out);
+
+/* Whether there is room under `parent` for a task with `n_more` others below it, of which the
+ * deepest is `n_levels` below. What is wrong with it, or NULL. */
+const char *apply_refuse_place(const apply_t *self, node_t *parent, size_t n_more, size_t n_levels);
+
+/* How many levels lie between a node and one that is above it or the topmost. */
+size_t apply_levels_up(const node_t *node, const node_t *to);
 
 /* What the command's answer names: the stream with the rev of its last event so far, and the task,
  * NULL for none, with its encoding. That event is the one by which a repeat is recognised, so this

@@ -184,7 +184,8 @@ typedef struct {
 static bool is_same_value(const reminder_t *a, const reminder_t *b)
 {
     bool is_relative = a->before.data != NULL;
-    if (is_relative != (b->before.data != NULL) || a->whom != b->whom)
+    if (is_relative != (b->before.data != NULL) || a->whom != b->whom ||
+        a->is_snooze != b->is_snooze)
         return false;
     if (is_relative ? a->before_us != b->before_us : a->at_us != b->at_us)
         return false;
@@ -245,6 +246,15 @@ static void read_when(schedule_t *self, const data_value_t *item, data_map_t *ma
         data_instant(&at, &out->at_us);
 }
 
+/* A client may send back what it has read. */
+static void read_snooze(data_map_t *map, reminder_t *out)
+{
+    data_value_t value;
+    if (data_get(map, "snooze", &value) == DATA_GIVEN && data_bool(&value, &out->is_snooze) &&
+        out->is_snooze && (out->before.data != NULL || out->whom != FOR_ACCOUNT))
+        data_refuse(&value, "a snooze is `at` an instant, for one account");
+}
+
 static bool read_reminder(schedule_t *self, const data_value_t *item, reminder_t *out)
 {
     data_map_t map;
@@ -256,6 +266,7 @@ static bool read_reminder(schedule_t *self, const data_value_t *item, reminder_t
         data_uuid(&value, &out->id);
     read_when(self, item, &map, out);
     read_whom(self, &map, out);
+    read_snooze(&map, out);
     data_close(&map);
     return apply_is_fine(self->apply);
 }

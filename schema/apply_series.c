@@ -78,6 +78,14 @@ static void inherit_reminders(const task_t *before, task_t *task)
     }
 }
 
+/* The successor is under what its predecessor is under, while there is room; its subtasks stay
+ * where they are. */
+static bool has_place(apply_t *self, const task_t *before)
+{
+    node_t *parent = state_node(self->state, &before->parent);
+    return parent != NULL && apply_refuse_place(self, parent, 0, 0) == NULL;
+}
+
 static task_t next_occurrence(apply_t *self, const task_t *before, const due_t *due)
 {
     task_t task = *before;
@@ -89,6 +97,8 @@ static task_t next_occurrence(apply_t *self, const task_t *before, const due_t *
     task.occurrence = before->occurrence + 1;
     if (!apply_is_member(self, &before->assignee))
         task.assignee = UUID_NIL;
+    if (!has_place(self, before))
+        task.parent = UUID_NIL;
     task.created_at_us = self->now_us;
     task.completed_at_us = INSTANT_NONE;
     task.closed_rev = 0;

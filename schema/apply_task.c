@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What clients do with tasks. Each op makes the task as it will be and hands it over together with
- * the event that it would be; a status decides which event a patch is, so that whoever waits for a
- * task to be done need not know by which op it was. */
+/* What clients do with a task by itself. Each op makes the task as it will be and hands it over
+ * together with the event that it would be; a status decides which event a patch is, so that
+ * whoever waits for a task to be done need not know by which op it was. */
 #include "schema/apply_op.h"
 
 /* Clocks of clients may be ahead of ours by so much. */
@@ -95,7 +95,7 @@ static void patch_task(apply_t *self)
     apply_commit_task(self, type, &task);
 }
 
-/* --- complete, reopen, delete --- */
+/* --- complete, reopen --- */
 
 static int64_t read_completed_at(apply_t *self)
 {
@@ -141,17 +141,9 @@ static void reopen_task(apply_t *self)
     apply_commit_task(self, EVENT_TASK_REOPENED, &task);
 }
 
-static void remove_task(apply_t *self)
-{
-    if (!apply_enter_task(self, true) || !apply_expect_task(self) || !apply_open_data(self) ||
-        !apply_close_data(self))
-        return;
-    task_t task = self->task->task;
-    task.deleted_at_us = self->now_us;
-    apply_commit_task(self, EVENT_TASK_DELETED, &task);
-}
-
 const apply_row_t apply_task_rows[APPLY_TASK_ROWS] = {
-    {OP_TASK_CREATE, create_task}, {OP_TASK_PATCH, patch_task},   {OP_TASK_COMPLETE, complete_task},
-    {OP_TASK_REOPEN, reopen_task}, {OP_TASK_DELETE, remove_task},
+    {OP_TASK_CREATE, create_task},
+    {OP_TASK_PATCH, patch_task},
+    {OP_TASK_COMPLETE, complete_task},
+    {OP_TASK_REOPEN, reopen_task},
 };

@@ -303,14 +303,24 @@ static bool is_about_list(op_t op)
            op == OP_MEMBER_PUT || op == OP_MEMBER_REMOVE;
 }
 
+static bool is_about_task(op_t op)
+{
+    static const op_t ops[] = {OP_TASK_CREATE, OP_TASK_PATCH,   OP_TASK_COMPLETE, OP_TASK_REOPEN,
+                               OP_TASK_DELETE, OP_TASK_RESTORE, OP_TASK_MOVE,     OP_TASK_SNOOZE};
+    for (size_t i = 0; i < sizeof ops / sizeof *ops; i++) {
+        if (ops[i] == op)
+            return true;
+    }
+    return false;
+}
+
 /* Which of `list` and `task` an op cannot do without, and which `task` means nothing to. */
 static void check_targets(data_map_t *map, const command_t *command)
 {
     bool has_list = !uuid_is_nil(&command->list);
     bool has_task = !uuid_is_nil(&command->task);
     bool is_create = command->op == OP_TASK_CREATE;
-    bool is_task = is_create || command->op == OP_TASK_PATCH || command->op == OP_TASK_COMPLETE ||
-                   command->op == OP_TASK_REOPEN || command->op == OP_TASK_DELETE;
+    bool is_task = is_about_task(command->op);
     data_value_t list;
     data_value_t task;
     data_get(map, "list", &list);
@@ -373,6 +383,24 @@ uuid_t command_task(const command_t *command)
     return command->task;
 }
 
+/* An id that the command's data names; nil if there is none that can be read. */
+static uuid_t id_in_data(const command_t *command, const char *key)
+{
+    slice_t value = slice_none();
+    uuid_t id = UUID_NIL;
+    if (command->data.data == NULL || !mp_map_find(command->data, key, &value))
+        return UUID_NIL;
+    mp_reader_t reader = mp_reader(value);
+    if (!mp_get_uuid(&reader, &id))
+        return UUID_NIL;
+    return id;
+}
+
+uuid_t command_place(const command_t *command)
+{
+    return command->op == OP_TASK_SUCCEED ? id_in_data(command, "succeeds") : command->task;
+}
+
 uuid_t command_list(const command_t *command)
 {
     if (!uuid_is_nil(&command->list))
@@ -391,6 +419,9 @@ uuid_t command_list(const command_t *command)
     case OP_TASK_COMPLETE:
     case OP_TASK_REOPEN:
     case OP_TASK_DELETE:
+    case OP_TASK_RESTORE:
+    case OP_TASK_MOVE:
+    case OP_TASK_SNOOZE:
     case OP_TASK_SUCCEED:
     case OP_TASK_REMIND:
     case OP_LIST_PATCH:
@@ -405,18 +436,6 @@ uuid_t command_list(const command_t *command)
 }
 
 /* --- what must be loaded --- */
-
-static uuid_t id_in_data(const command_t *command, const char *key)
-{
-    slice_t value = slice_none();
-    uuid_t id = UUID_NIL;
-    if (command->data.data == NULL || !mp_map_find(command->data, key, &value))
-        return UUID_NIL;
-    mp_reader_t reader = mp_reader(value);
-    if (!mp_get_uuid(&reader, &id))
-        return UUID_NIL;
-    return id;
-}
 
 static bool is_true_in_data(const command_t *command, const char *key)
 {
@@ -465,6 +484,36 @@ static void add_other_account(command_refs_t *refs, const uuid_t *account)
     add_id(refs->accounts, &refs->n_accounts, account);
 }
 
+static bool has_data(const command_t *command, const char *key)
+{
+    slice_t value;
+    return command->data.data != NULL && mp_map_find(command->data, key, &value);
+}
+
+static void add_tree(command_refs_t *refs, const uuid_t *task)
+{
+    add_id(refs->trees, &refs->n_trees, task);
+}
+
+/* What a task is to be under, and what comes along with it. */
+static void add_parent(command_refs_t *refs, const command_t *command, const uuid_t *task)
+{
+    if (!has_data(command, "parent"))
+        return;
+    uuid_t parent = id_in_data(command, "parent");
+    add_tree(refs, task);
+    add_tree(refs, &parent);
+}
+
+static void add_move(command_refs_t *refs, const command_t *command, const uuid_t *task)
+{
+    refs->target = id_in_data(command, "list");
+    refs->along = ALONG_SUBTASKS;
+    add_tree(refs, task);
+    add_id(refs->streams, &refs->n_streams, &refs->target);
+    add_member(refs, &refs->target, &command->author);
+}
+
 void command_refs(const command_t *command, command_refs_t *out)
 {
     *out = (command_refs_t){0};
@@ -479,16 +528,32 @@ void command_refs(const command_t *command, command_refs_t *out)
         add_author(out, command, &list);
         other = id_in_data(command, "assignee");
         add_member(out, &list, &other);
+        add_parent(out, command, &task);
         break;
     case OP_TASK_COMPLETE:
     case OP_TASK_REOPEN:
-    case OP_TASK_DELETE:
+    case OP_TASK_SNOOZE:
     case OP_TASK_REMIND:
         add_author(out, command, &list);
+        break;
+    case OP_TASK_DELETE:
+        add_author(out, command, &list);
+        add_tree(out, &task);
+        out->along = ALONG_SUBTASKS;
+        break;
+    case OP_TASK_RESTORE:
+        add_author(out, command, &list);
+        add_tree(out, &task);
+        out->along = ALONG_TAKEN;
+        break;
+    case OP_TASK_MOVE:
+        add_author(out, command, &list);
+        add_move(out, command, &task);
         break;
     case OP_TASK_SUCCEED:
         add_author(out, command, &list);
         out->series_of = id_in_data(command, "succeeds");
+        add_tree(out, &out->series_of);
         add_id(out->tasks, &out->n_tasks, &out->series_of);
         break;
     case OP_LIST_CREATE:

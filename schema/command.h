@@ -21,6 +21,9 @@
     X(TASK_COMPLETE, "task.complete", CLIENT)                                                      \
     X(TASK_REOPEN, "task.reopen", CLIENT)                                                          \
     X(TASK_DELETE, "task.delete", CLIENT)                                                          \
+    X(TASK_RESTORE, "task.restore", CLIENT)                                                        \
+    X(TASK_MOVE, "task.move", CLIENT)                                                              \
+    X(TASK_SNOOZE, "task.snooze", CLIENT)                                                          \
     X(TASK_SUCCEED, "task.succeed", ACTOR)                                                         \
     X(TASK_REMIND, "task.remind", ACTOR)                                                           \
     X(LIST_CREATE, "list.create", CLIENT)                                                          \
@@ -106,6 +109,10 @@ err_t command_from_client(slice_t map, arena_t *arena, command_t *out, problem_t
  * task. */
 uuid_t command_task(const command_t *command);
 
+/* The task that tells in which list the command is to be applied if it names none: `task`, but the
+ * one before for the next occurrence of a series. */
+uuid_t command_place(const command_t *command);
+
 /* The stream that the command is for: `list`, or drawn in the same way for list.create without one,
  * or the author for account.* and token.* without one; nil: the list that `task` is in. */
 uuid_t command_list(const command_t *command);
@@ -115,6 +122,10 @@ uuid_t command_list(const command_t *command);
 #define COMMAND_MAX_STREAMS 2
 #define COMMAND_MAX_MEMBERS 3
 #define COMMAND_MAX_TASKS 2
+#define COMMAND_MAX_TREES 2
+
+/* Which other tasks go the way of the command's task. */
+typedef enum { ALONG_NONE, ALONG_SUBTASKS, ALONG_TAKEN } along_t;
 
 typedef struct {
     uuid_t list;
@@ -130,6 +141,12 @@ typedef struct {
     uint32_t n_members;
     uuid_t accounts[COMMAND_MAX_MEMBERS];
     uint32_t n_accounts;
+    uuid_t trees[COMMAND_MAX_TREES]; /* tasks whose place among their like must be known: what they
+                                        are under, and all subtasks of the topmost */
+    uint32_t n_trees;
+    along_t along;
+    uuid_t target; /* the list that a task moves to: of everybody it names the membership there is
+                      looked for; nil: none */
     uuid_t token; /* nil: none */
     bool any_account; /* whether there is an account at all, which is true or false while all shards
                          are locked */

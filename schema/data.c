@@ -241,6 +241,12 @@ bool data_word(const data_value_t *self, const char *const *words, int *out)
     return refuse_word(self, words);
 }
 
+bool data_bool(const data_value_t *self, bool *out)
+{
+    mp_reader_t reader = mp_reader(self->raw);
+    return mp_get_bool(&reader, out) || wanted(self, "this must be true or false");
+}
+
 bool data_int(const data_value_t *self, int64_t *out)
 {
     mp_reader_t reader = mp_reader(self->raw);

@@ -84,6 +84,7 @@ bool data_line(const data_value_t *self, size_t min_chars, size_t max_chars, sli
 /* One of the words of a table that ends with NULL; `out` is its place there. */
 bool data_word(const data_value_t *self, const char *const *words, int *out);
 
+bool data_bool(const data_value_t *self, bool *out);
 bool data_int(const data_value_t *self, int64_t *out);
 bool data_uuid(const data_value_t *self, uuid_t *out);
 bool data_instant(const data_value_t *self, int64_t *out);

@@ -13,6 +13,10 @@
 #define LIMIT_TAG_CHARS 64
 #define LIMIT_REMINDERS 16
 #define LIMIT_POSITION_CHARS 64
+/* A task, its subtasks, theirs …: so many levels, and so many below the top one. A command changes
+ * all of them in one transaction. */
+#define LIMIT_TASK_LEVELS 8
+#define LIMIT_SUBTASKS 1000
 #define LIMIT_RULE_BYTES 500
 #define LIMIT_EMAIL_BYTES 254
 #define LIMIT_NAME_CHARS 200

@@ -42,6 +42,7 @@ struct state {
     bool has_any_account; /* loaded or not */
     table_t tokens;
     table_t tasks;
+    table_t nodes;
     table_t seen;
     table_t occurrences;
     state_event_t **events;
@@ -212,6 +213,11 @@ state_task_t *state_task(state_t *self, const uuid_t *id)
     return table_find(&self->tasks, key_of(id));
 }
 
+node_t *state_node(state_t *self, const uuid_t *id)
+{
+    return table_find(&self->nodes, key_of(id));
+}
+
 seen_t *state_seen(state_t *self, const uuid_t *author, const uuid_t *command)
 {
     return table_find(&self->seen, key_of_pair(author, command));
@@ -282,8 +288,101 @@ state_task_t *state_put_task(state_t *self, const task_t *task, bool is_new, boo
     state_task_t *place = table_place(&self->tasks, self->arena, key_of(&task->id), sizeof *place);
     bool is_reworded =
         is_dirty && (is_new || place->is_reworded || !has_same_words(&place->task, task));
-    *place = (state_task_t){*task, is_new, is_dirty, is_reworded};
+    uuid_t with = task->deleted_at_us == INSTANT_NONE ? UUID_NIL : place->deleted_with;
+    *place = (state_task_t){*task, is_new, is_dirty, is_reworded, with};
     return place;
+}
+
+/* --- nodes --- */
+
+static node_t *node_place(state_t *self, const uuid_t *id)
+{
+    node_t *place = table_place(&self->nodes, self->arena, key_of(id), sizeof *place);
+    place->id = *id;
+    return place;
+}
+
+static void unlink_node(node_t *node)
+{
+    if (node->link == NULL)
+        return;
+    *node->link = node->next;
+    if (node->next != NULL)
+        node->next->link = node->link;
+    node->link = NULL;
+    node->next = NULL;
+}
+
+static void link_node(node_t *node, node_t **head)
+{
+    node->next = *head;
+    if (node->next != NULL)
+        node->next->link = &node->next;
+    node->link = head;
+    *head = node;
+}
+
+node_t *state_put_node(state_t *self, const task_t *task, const uuid_t *with)
+{
+    node_t *node = node_place(self, &task->id);
+    unlink_node(node);
+    node->is_there = true;
+    node->is_deleted = task->deleted_at_us != INSTANT_NONE;
+    node->list = task->list;
+    node->parent = uuid_is_nil(&task->parent) ? NULL : node_place(self, &task->parent);
+    if (!node->is_deleted && node->parent != NULL)
+        link_node(node, &node->parent->first_child);
+    else if (node->is_deleted && !uuid_is_nil(with))
+        link_node(node, &node_place(self, with)->first_taken);
+    return node;
+}
+
+static void nodes_add(nodes_t *self, size_t *max_items, node_t *node, arena_t *arena)
+{
+    if (self->n_items == *max_items) {
+        *max_items = *max_items == 0 ? MIN_SLOTS : *max_items * 2;
+        node_t **items = arena_alloc(arena, *max_items * sizeof(node_t *));
+        if (self->n_items > 0)
+            memcpy(items, self->items, self->n_items * sizeof(node_t *));
+        self->items = items;
+    }
+    self->items[self->n_items++] = node;
+}
+
+static void turn_round(nodes_t *self)
+{
+    for (size_t i = 0; i < self->n_items / 2; i++) {
+        node_t *node = self->items[i];
+        self->items[i] = self->items[self->n_items - 1 - i];
+        self->items[self->n_items - 1 - i] = node;
+    }
+}
+
+/* Level by level, and then the other way round. Nothing can be under itself, but what is stored may
+ * be damaged: then it ends where the limits do. */
+nodes_t state_subtasks(state_t *self, node_t *node)
+{
+    nodes_t found = {0};
+    size_t max_items = 0;
+    size_t next = 0;
+    do {
+        for (node_t *child = node->first_child; child != NULL; child = child->next) {
+            if (found.n_items <= LIMIT_SUBTASKS)
+                nodes_add(&found, &max_items, child, self->arena);
+        }
+        node = next < found.n_items ? found.items[next] : NULL;
+    } while (next++ < found.n_items);
+    turn_round(&found);
+    return found;
+}
+
+nodes_t state_taken(state_t *self, node_t *node)
+{
+    nodes_t found = {0};
+    size_t max_items = 0;
+    for (node_t *taken = node->first_taken; taken != NULL; taken = taken->next)
+        nodes_add(&found, &max_items, taken, self->arena);
+    return found;
 }
 
 seen_t *state_put_seen(state_t *self, const seen_t *seen)

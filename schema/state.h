@@ -85,7 +85,29 @@ typedef struct {
     bool is_new;
     bool is_dirty;
     bool is_reworded; /* its title, notes or tags are not what is stored */
+    uuid_t deleted_with; /* the task that took it along when that was deleted; nil: none did */
 } state_task_t;
+
+/* A task's place among others, known without the task itself. A node has the subtasks that are not
+ * deleted, and, once it is deleted, those that it took along. */
+typedef struct node {
+    uuid_t id;
+    bool is_there; /* else only another one's parent, not loaded */
+    bool is_deleted;
+    uuid_t list;
+    size_t n_bytes; /* of the stored task */
+    struct node *parent; /* NULL: none */
+    struct node *first_child; /* not deleted … */
+    struct node *first_taken; /* … and deleted with it */
+    struct node *next; /* of the same parent, or taken along by the same task */
+    struct node **link; /* what points here; NULL: it is in neither of those lists */
+} node_t;
+
+/* Some nodes. */
+typedef struct {
+    node_t **items;
+    size_t n_items;
+} nodes_t;
 
 /* A command that was applied before: the first answer. */
 typedef struct {
@@ -133,6 +155,12 @@ seen_t *state_seen(state_t *self, const uuid_t *author, const uuid_t *command);
 /* Whether there is an account at all: any of these, or one that was said to be (see
  * state_put_any_account). */
 bool state_has_any_account(const state_t *self);
+node_t *state_node(state_t *self, const uuid_t *id);
+/* The subtasks of a task at all depths, as far as they are not deleted, each before what it is
+ * under. */
+nodes_t state_subtasks(state_t *self, node_t *node);
+/* Those that it took along when it was deleted, in no order. */
+nodes_t state_taken(state_t *self, node_t *node);
 /* Whether a task of the series with that number exists and is not deleted. */
 bool state_has_occurrence(state_t *self, const uuid_t *series, int64_t occurrence);
 
@@ -146,7 +174,10 @@ account_t *state_put_account(state_t *self, const account_t *account);
 /* There are accounts, which need not be loaded. */
 void state_put_any_account(state_t *self);
 token_t *state_put_token(state_t *self, const token_t *token);
+/* Who took a deleted task along stays known until it is no longer deleted. */
 state_task_t *state_put_task(state_t *self, const task_t *task, bool is_new, bool is_dirty);
+/* Where a task is now. `with`: the task that took it along when it was deleted, nil for none. */
+node_t *state_put_node(state_t *self, const task_t *task, const uuid_t *with);
 seen_t *state_put_seen(state_t *self, const seen_t *seen);
 void state_put_occurrence(state_t *self, const uuid_t *series, int64_t occurrence);
 /* The task of that number was deleted: it may be made again. */

@@ -124,7 +124,7 @@ static bool same_reminder(const reminder_t *a, const reminder_t *b)
 {
     if (!uuid_eq(&a->id, &b->id) || !same_text(a->before, b->before) || a->whom != b->whom)
         return false;
-    if (a->before.data == NULL && a->at_us != b->at_us)
+    if ((a->before.data == NULL && a->at_us != b->at_us) || a->is_snooze != b->is_snooze)
         return false;
     return a->whom != FOR_ACCOUNT || uuid_eq(&a->account, &b->account);
 }
@@ -236,7 +236,7 @@ static void put_whom(buf_t *out, const reminder_t *reminder)
 
 static void put_reminder(buf_t *out, const reminder_t *reminder)
 {
-    mp_put_map(out, 3);
+    mp_put_map(out, reminder->is_snooze ? 4 : 3);
     mp_put_cstr(out, "id");
     mp_put_uuid(out, &reminder->id);
     if (reminder->before.data != NULL) {
@@ -248,6 +248,10 @@ static void put_reminder(buf_t *out, const reminder_t *reminder)
     }
     mp_put_cstr(out, "for");
     put_whom(out, reminder);
+    if (reminder->is_snooze) {
+        mp_put_cstr(out, "snooze");
+        mp_put_bool(out, true);
+    }
 }
 
 static void put_reminders(buf_t *out, const task_t *task)
@@ -474,6 +478,8 @@ static bool get_reminder_part(mp_reader_t *reader, slice_t key, reminder_t *out)
         return mp_get_instant(reader, &out->at_us);
     if (slice_is(key, "for"))
         return get_whom(reader, out);
+    if (slice_is(key, "snooze"))
+        return mp_get_bool(reader, &out->is_snooze);
     return mp_skip(reader);
 }
 

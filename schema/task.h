@@ -41,6 +41,7 @@ typedef struct {
     int64_t at_us; /* INSTANT_NONE unless absolute */
     reminder_for_t whom;
     uuid_t account; /* for FOR_ACCOUNT */
+    bool is_snooze; /* made by task.snooze: the next one of the same account takes its place */
 } reminder_t;
 
 typedef struct {

@@ -126,6 +126,7 @@ export class Follower {
     this.counts.events++;
     if (event.rev !== stream.rev + 1) this.faults.push(`rev ${event.rev} came after ${stream.rev} in ${event.stream}`);
     stream.rev = event.rev;
+    if (event.type === 'task.moved_out') stream.tasks.delete(event.task);
     if (event.task === undefined || event.type === 'reminder.due' || Object.keys(event.set).length === 0) return;
     const before = stream.tasks.get(event.task) ?? {};
     stream.tasks.set(event.task, { ...before, ...event.set, rev: event.rev, updated_at: event.at });

@@ -442,6 +442,9 @@ describe('WebSocket', { timeout: 600_000 }, () => {
       [{ op: 'task.reopen' }, (after) => after.status === 'open'],
       [{ op: 'task.patch', list, data: {} }, (after) => after.rev === 7],
       [{ op: 'task.delete' }, (after) => after.deleted_at !== null],
+      [{ op: 'task.restore' }, (after) => after.deleted_at === null],
+      [{ op: 'task.snooze', data: { for: 'PT1H' } }, (after) => after.reminders[0].snooze],
+      [{ op: 'task.move', data: { list } }, (after) => after.list === list],
     ]) {
       const result = await run(socket, { task: task.id, ...command });
       assert.ok(result.ok && check(result.task), JSON.stringify(result));
@@ -450,9 +453,9 @@ describe('WebSocket', { timeout: 600_000 }, () => {
     const account = await run(socket, { op: 'account.patch', data: { name: 'By socket' } });
     assert.equal(account.stream, me.account);
     assert.equal(granted(await me.get('/v1/me')).name, 'By socket');
-    const types = (await eventsUpTo(socket, list, 9)).map((event) => event.type);
+    const types = (await eventsUpTo(socket, list, 12)).map((event) => event.type);
     assert.deepEqual(types, ['member.added', 'member.changed', 'task.created', 'task.updated', 'task.completed', 'task.reopened',
-      'task.updated', 'task.deleted']);
+      'task.updated', 'task.deleted', 'task.restored', 'task.snoozed', 'task.updated']);
     await socket.close();
   });
 

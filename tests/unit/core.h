@@ -158,10 +158,24 @@ static inline slice_t core_json(core_t *self, const char *json)
     return value;
 }
 
+/* Who is no member of a list is known to be none, as if it had been looked up. */
+static inline void core_load(core_t *self)
+{
+    const list_t *list;
+    const account_t *account;
+    for (size_t i = 0; (list = state_list_at(self->state, i)) != NULL; i++) {
+        for (size_t k = 0; (account = state_account_at(self->state, k)) != NULL; k++) {
+            if (state_member(self->state, &list->id, &account->id) == NULL)
+                core_add_member(self, &list->id, &account->id, ROLE_NONE);
+        }
+    }
+}
+
 /* Applies `command` as it is, and checks what came of it. */
 static inline err_t core_apply(core_t *self)
 {
     snapshot_t before;
+    core_load(self);
     snapshot_take(&before, self->state);
     apply(&self->command, self->state, self->now_us, &self->out);
     const char *wrong =

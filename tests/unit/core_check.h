@@ -187,9 +187,30 @@ static inline const char *check_field(const event_t *event, slice_t before, cons
     return NULL;
 }
 
+/* To those who see only this list the task is gone, and nothing more is said. */
+static inline const char *check_moved_out(const event_t *event, state_t *state)
+{
+    const state_task_t *stored = state_task(state, &event->task);
+    if (count_pairs(event->set) != 0 || count_pairs(event->was) != 0 || event->after.data != NULL)
+        return "what moved out says more than that";
+    return stored == NULL || uuid_eq(&stored->task.list, &event->stream)
+               ? "what moved out is still there"
+               : NULL;
+}
+
+static inline bool is_full_event(event_type_t type)
+{
+    return type == EVENT_TASK_CREATED || type == EVENT_TASK_REOPENED ||
+           type == EVENT_TASK_RESTORED || type == EVENT_TASK_MOVED_IN;
+}
+
 static inline const char *check_task_event(const event_t *event, slice_t before, state_t *state)
 {
-    bool is_full = event->type == EVENT_TASK_CREATED || event->type == EVENT_TASK_REOPENED;
+    bool is_full = is_full_event(event->type);
+    if (event->type == EVENT_TASK_MOVED_OUT)
+        return check_moved_out(event, state);
+    if (event->type == EVENT_TASK_MOVED_IN)
+        before = slice_none(); /* in this list it was not there */
     for (task_field_t field = 0; field < TASK_N_FIELDS; field++) {
         const char *wrong = check_field(event, before, task_field_name(field));
         if (wrong != NULL)
@@ -294,6 +315,30 @@ static inline const char *check_list(state_t *state, const list_t *list)
     return NULL;
 }
 
+/* A task that is there is under one that is there, in the same list and not too deep; and the state
+ * knows the place of each. */
+static inline const char *check_place(state_t *state, const task_t *task)
+{
+    const node_t *node = state_node(state, &task->id);
+    int n_levels = 1;
+    if (node == NULL || !node->is_there || !uuid_eq(&node->list, &task->list) ||
+        node->is_deleted != (task->deleted_at_us != INSTANT_NONE) ||
+        !uuid_eq(node->parent == NULL ? &UUID_NIL : &node->parent->id, &task->parent))
+        return "the place of a task is not what the task says";
+    if (task->deleted_at_us != INSTANT_NONE)
+        return NULL;
+    for (const task_t *t = task; !uuid_is_nil(&t->parent); n_levels++) {
+        const state_task_t *parent = state_task(state, &t->parent);
+        if (parent == NULL || parent->task.deleted_at_us != INSTANT_NONE ||
+            !uuid_eq(&parent->task.list, &task->list))
+            return "a task is under one that is not there";
+        if (n_levels == LIMIT_TASK_LEVELS)
+            return "a task is too deep, or under itself";
+        t = &parent->task;
+    }
+    return NULL;
+}
+
 static inline const char *check_whole(state_t *state)
 {
     const list_t *list;
@@ -310,6 +355,9 @@ static inline const char *check_whole(state_t *state)
             return "a number of a series is not taken";
         if (task_is_live(t) != (t->deleted_at_us == INSTANT_NONE && t->closed_rev == 0))
             return "closed_rev does not fit the status";
+        const char *wrong = check_place(state, t);
+        if (wrong != NULL)
+            return wrong;
     }
     return NULL;
 }

@@ -61,7 +61,10 @@ static const uuid_t *pick_author(run_t *run)
 
 /* --- values --- */
 
-/* %s: an account. The fields of a task, each mostly right. */
+/* Stands for an id of a task. */
+#define PARENT "'parent':'?'"
+
+/* The fields of a task, each mostly right. */
 static const char *const fields[] = {
     "'title':'Water the plants'",
     "'title':'Größe 😀'",
@@ -97,12 +100,17 @@ static const char *const fields[] = {
     "'position':'a5'",
     "'position':'zz'",
     "'position':null",
+    "'parent':null",
+    PARENT,
+    PARENT,
+    PARENT,
 };
 
 static const char *const wrong_fields[] = {
     "'colour':'red'",
     "'rev':7",
     "'parent':'01935700-0000-7000-8000-0000000000a2'",
+    "'parent':7",
 };
 
 /* The name of a field with its quotes. */
@@ -122,6 +130,12 @@ static const char *pick_fields(run_t *run, const char *given)
         snprintf(name, sizeof name, "%.*s", (int)name_chars(field), field);
         if (memmem(run->json.data, run->json.n_bytes, name, strlen(name)) != NULL)
             continue;
+        if (slice_is(slice_str(field), PARENT)) {
+            uuid_t parent = pick_existing(run);
+            field = (const char *)arena_format(run->core.arena, "'parent':'%s'",
+                                               core_text(&run->core, &parent))
+                        .data;
+        }
         buf_format(&run->json, "%s%s", run->json.n_bytes == 1 ? "" : ",", field);
     }
     buf_append_str(&run->json, "}");
@@ -182,15 +196,53 @@ static void create_task(run_t *run)
 
 static void change_task(run_t *run)
 {
-    static const char *const ops[] = {"task.patch",    "task.patch",  "task.patch", "task.complete",
-                                      "task.complete", "task.reopen", "task.delete"};
+    static const char *const ops[] = {"task.patch",    "task.patch",    "task.patch",
+                                      "task.complete", "task.complete", "task.reopen",
+                                      "task.delete",   "task.snooze"};
     core_t *core = &run->core;
     const char *op = PICK(run, ops);
     uuid_t task = pick_existing(run);
     vary(run, &task);
     const uuid_t *author = uuid_eq(&core->in, &core->other) ? &core->stan : pick_author(run);
-    bool is_patch = slice_is(slice_str(op), "task.patch");
-    count(run, core_do(core, author, op, &task, is_patch ? pick_fields(run, "") : NULL));
+    const char *json = NULL;
+    if (slice_is(slice_str(op), "task.patch"))
+        json = pick_fields(run, "");
+    else if (slice_is(slice_str(op), "task.snooze"))
+        json = pick(run, 4) == 0 ? "{}" : "{'for':'PT1H'}";
+    count(run, core_do(core, author, op, &task, json));
+}
+
+/* One that is deleted, if there is any. */
+static void restore_task(run_t *run)
+{
+    core_t *core = &run->core;
+    uuid_t task = pick_task(run);
+    for (size_t i = pick(run, N_TASK_IDS); i < N_TASK_IDS; i++) {
+        const state_task_t *found = state_task_at(core->state, i);
+        if (found != NULL && found->task.deleted_at_us != INSTANT_NONE) {
+            task = found->task.id;
+            break;
+        }
+    }
+    vary(run, &task);
+    const uuid_t *author = uuid_eq(&core->in, &core->other) ? &core->stan : pick_author(run);
+    count(run, core_do(core, author, "task.restore", &task, NULL));
+}
+
+static void move_task(run_t *run)
+{
+    core_t *core = &run->core;
+    char json[80];
+    uuid_t task = pick_existing(run);
+    vary(run, &task);
+    uuid_t target = core->in;
+    if (pick(run, 8) != 0)
+        target = uuid_eq(&core->in, &core->other) ? core->list : core->other;
+    snprintf(json, sizeof json, "{'list':'%s'}", core_text(core, &target));
+    if (pick(run, 8) == 0)
+        snprintf(json, sizeof json, "{'list':'x'}");
+    const uuid_t *author = pick(run, 3) == 0 ? pick_author(run) : &core->ben;
+    count(run, core_do(core, author, "task.move", &task, json));
 }
 
 /* Mostly as the actor would ask, now and then out of date. */
@@ -319,11 +371,12 @@ static void change_world(run_t *run)
     core_add_member(core, &core->list, &core->ben, ROLE_EDITOR);
     core_add_member(core, &core->list, &core->vera, ROLE_VIEWER);
     core_add_member(core, &core->list, &core->stan, ROLE_NONE);
+    core_add_member(core, &core->other, &core->ben, ROLE_EDITOR);
 }
 
 static void step(run_t *run)
 {
-    size_t what = pick(run, 23);
+    size_t what = pick(run, 27);
     if (what < 5)
         create_task(run);
     else if (what < 12)
@@ -340,6 +393,10 @@ static void step(run_t *run)
         change_a_list_itself(run);
     else if (what < 22)
         remove_member(run);
+    else if (what < 24)
+        restore_task(run);
+    else if (what < 26)
+        move_task(run);
     else
         change_world(run);
 }

@@ -226,11 +226,32 @@ static void the_same_event_calls_for_the_same_command(void **state)
     assert_int_equal(recurrence_step(&event, arena, &again, &why), SUCCESSION_NEXT);
     assert_true(uuid_eq(&one.id, &again.id) && uuid_eq(&one.task, &again.task));
     assert_memory_equal(one.fingerprint, again.fingerprint, FINGERPRINT_BYTES);
-    event.rev = 8;
+    task.closed_rev = 8;
+    event = closing(EVENT_TASK_COMPLETED, &task);
     assert_int_equal(recurrence_step(&event, arena, &other, &why), SUCCESSION_NEXT);
     assert_false(uuid_eq(&one.id, &other.id));
     assert_true(one.is_actor && uuid_eq(&one.author, &author_recurrence));
-    assert_true(uuid_eq(&one.list, &task.list));
+    assert_true(uuid_is_nil(&one.list));
+    uuid_t place = command_place(&one);
+    assert_true(uuid_eq(&place, &task.id));
+}
+
+static void a_closed_task_that_is_restored_has_its_successor_still(void **state)
+{
+    (void)state;
+    command_t one, again;
+    slice_t why;
+    task_t task = closed_task("2026-11-23", "UTC", "FREQ=DAILY", "2026-11-23T10:00:00Z");
+    event_t event = closing(EVENT_TASK_COMPLETED, &task);
+    assert_int_equal(recurrence_step(&event, arena, &one, &why), SUCCESSION_NEXT);
+    event.type = EVENT_TASK_RESTORED;
+    event.rev = 9;
+    assert_int_equal(recurrence_step(&event, arena, &again, &why), SUCCESSION_NEXT);
+    assert_true(uuid_eq(&one.id, &again.id));
+    assert_memory_equal(one.fingerprint, again.fingerprint, FINGERPRINT_BYTES);
+    task.status = STATUS_OPEN;
+    event = closing(EVENT_TASK_RESTORED, &task);
+    assert_int_equal(recurrence_step(&event, arena, &again, &why), SUCCESSION_NONE);
 }
 
 static void only_the_closing_of_a_recurring_task_has_a_successor(void **state)
@@ -274,6 +295,7 @@ int main(void)
         cmocka_unit_test(a_series_ends_by_count_and_until),
         cmocka_unit_test(a_date_far_behind_takes_no_time_to_speak_of),
         cmocka_unit_test(the_same_event_calls_for_the_same_command),
+        cmocka_unit_test(a_closed_task_that_is_restored_has_its_successor_still),
         cmocka_unit_test(only_the_closing_of_a_recurring_task_has_a_successor),
         cmocka_unit_test(what_cannot_be_read_is_said),
     };
