@@ -320,7 +320,7 @@ describe('task ops', { timeout: 600_000 }, () => {
     const [unknown, both] = await together(socket, [
       { op: 'task.restore', task: uuid() }, { op: 'task.snooze', data: { for: 'PT1H' } }].map((c) => ({ id: uuid(), ...c })));
     problem(unknown.problem, 404, 'not_found');
-    problem(both.problem, 422, 'invalid', ['/task']);
+    problem(both.problem, 422, 'invalid', ['/command/task']);
     await socket.close();
   });
 });

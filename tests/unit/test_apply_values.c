@@ -63,7 +63,7 @@ static const wrong_t wrong_values[] = {
     {"{'title':'x','assignee':'me'}", "/assignee"},
     {"{'title':'x','assignee':'00000000-0000-0000-0000-000000000000'}", "/assignee"},
     {"{'title':'x','assignee':'01935700-0000-7000-8000-0000000000a4'}", "/assignee"},
-    {"{'title':'x','parent':'01010101-0101-7101-8101-010101010101'}", "/parent"},
+    {"{'title':'x','parent':'09090909-0909-7909-8909-090909090909'}", "/parent"},
     {"{'title':'x','position':''}", "/position"},
     {"{'title':'x','position':'a-b'}", "/position"},
     {"{'title':'x','position':1}", "/position"},

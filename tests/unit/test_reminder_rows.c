@@ -138,6 +138,21 @@ static void removed_reminders_are_told_of(void **state)
     assert_int_equal(news.n_wanted, 0);
 }
 
+/* Its event does not say what it had in the list that it comes from. */
+static void a_task_that_moved_in_tells_all_that_it_has(void **state)
+{
+    (void)state;
+    reminder_news_t news;
+    task_t task = a_task();
+    log_event_t row = row_of(EVENT_TASK_MOVED_IN, &task, BIT(TASK_LIST));
+    assert_int_equal(reminder_read(&row, arena, &news), TELLS_WANTED);
+    assert_int_equal(news.n_wanted, 2);
+    task.n_reminders = 0;
+    row = row_of(EVENT_TASK_MOVED_IN, &task, BIT(TASK_LIST));
+    assert_int_equal(reminder_read(&row, arena, &news), TELLS_WANTED);
+    assert_int_equal(news.n_wanted, 0);
+}
+
 static void bytes_that_are_no_event_are_wrong(void **state)
 {
     (void)state;
@@ -157,6 +172,7 @@ int main(void)
         cmocka_unit_test(what_does_not_concern_them_tells_nothing),
         cmocka_unit_test(a_closed_or_deleted_task_wants_none),
         cmocka_unit_test(removed_reminders_are_told_of),
+        cmocka_unit_test(a_task_that_moved_in_tells_all_that_it_has),
         cmocka_unit_test(bytes_that_are_no_event_are_wrong),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
