@@ -52,13 +52,19 @@ class Author {
       const task = uuid();
       tasks.push(task);
       if (tasks.length > 200) tasks.shift();
-      return { ...command, op: 'task.create', task, data: this.fields() };
+      const data = this.fields();
+      if (tasks.length > 1 && dice.chance(0.3)) data.parent = dice.pick(tasks);
+      return { ...command, op: 'task.create', task, data };
     }
+    if (dice.chance(0.3)) delete command.list;
     command.task = dice.chance(0.8) ? dice.pick(tasks) : this.anyTask(list) ?? dice.pick(tasks);
     if (kind < 0.6) return { ...command, op: 'task.patch', data: this.patch() };
     if (kind < 0.8) return { ...command, op: 'task.complete', data: {} };
-    if (kind < 0.9) return { ...command, op: 'task.reopen' };
-    if (kind < 0.95) return { ...command, op: 'task.delete' };
+    if (kind < 0.86) return { ...command, op: 'task.reopen' };
+    if (kind < 0.895) return { ...command, op: 'task.delete' };
+    if (kind < 0.915) return { ...command, op: 'task.restore' };
+    if (kind < 0.94) return { ...command, op: 'task.move', data: { list: dice.pick(this.lists) } };
+    if (kind < 0.95) return { ...command, op: 'task.snooze', data: { for: `PT${1 + dice.below(8)}S` } };
     if (kind < 0.975) return this.share(command.id);
     if (kind < 0.98) return { id: command.id, op: 'list.patch', list, data: { title: `List ${dice.below(1e9)}` } };
     if (kind < 0.99) return { id: command.id, op: 'account.patch', list: this.client.account, data: { name: `N${dice.below(99)}` } };
@@ -86,6 +92,7 @@ class Author {
     if (this.dice.chance(0.2)) fields.status = this.dice.pick(['open', 'in_progress', 'done', 'cancelled']);
     delete fields.recurrence;
     if (!this.dice.chance(0.5)) delete fields.title;
+    if (this.dice.chance(0.15)) fields.parent = this.dice.chance(0.3) ? null : this.dice.pick([...this.known.values()].flat());
     return fields;
   }
 
@@ -129,6 +136,9 @@ class Author {
         'task.complete': () => client.post(`/v1/tasks/${command.task}/complete`, command.data, headers),
         'task.reopen': () => client.post(`/v1/tasks/${command.task}/reopen`, {}, headers),
         'task.delete': () => client.delete(`/v1/tasks/${command.task}`, headers),
+        'task.restore': () => client.post(`/v1/tasks/${command.task}/restore`, {}, headers),
+        'task.move': () => client.post(`/v1/tasks/${command.task}/move`, command.data, headers),
+        'task.snooze': () => client.post(`/v1/tasks/${command.task}/snooze`, command.data, headers),
       }[command.op]();
       if (answer.status < 300) return { ok: true };
       if (answer.body?.code === undefined) return null;
@@ -269,6 +279,10 @@ async function checkDatabase(bench) {
       WHERE m.account = told.account AND m.list = told.list AND l.deleted_at IS NULL)`);
   await none('an occurrence is there once', `SELECT series, occurrence, count(*) FROM task
     WHERE series IS NOT NULL AND deleted_at IS NULL GROUP BY 1, 2 HAVING count(*) > 1`);
+  await none('what is there is under what is there', `SELECT t.id, p.id FROM task t LEFT JOIN task p ON p.id = t.parent
+    AND p.list = t.list AND p.deleted_at IS NULL WHERE t.deleted_at IS NULL AND t.parent IS NOT NULL AND p.id IS NULL`);
+  await none('of two events of a task the later one has the larger id', `SELECT i.task, i.id, o.id FROM event i JOIN event o
+    ON o.task = i.task AND o.command = i.command AND o.by = i.by AND o.type = 8 WHERE i.type = 9 AND o.id > i.id`);
   await none('a reminder fires once', `SELECT task, command, count(*) FROM event WHERE type = 11 GROUP BY 1, 2 HAVING count(*) > 1`);
   await none('no reminder fires early', 'SELECT * FROM reminder WHERE state = 1 AND fired_at < fire_at');
   await none('nothing was a dead letter', 'SELECT actor, event_id, reason FROM dead_letter');
