@@ -10,14 +10,19 @@
 
 #define MAX_ALONG_BYTES ((size_t)16 * 1024 * 1024)
 
-/* Up to the topmost, deleted or not, and down again to all that is not deleted. */
+/* Up to the topmost, deleted or not, and down again to all that is not deleted. The subqueries that
+ * OFFSET 0 keeps apart can only go by the key that they are given: planned while the table is
+ * empty, a plain join would walk a whole index for ever after. */
 static const pg_stmt_t select_trees = {
     "WITH RECURSIVE up AS (SELECT id, parent FROM task WHERE id = ANY($1::uuid[])"
-    " UNION SELECT t.id, t.parent FROM up JOIN task t ON t.id = up.parent),"
+    " UNION SELECT t.id, t.parent FROM up,"
+    " LATERAL (SELECT id, parent FROM task WHERE id = up.parent OFFSET 0) t),"
     " tree AS (SELECT id FROM up"
-    " UNION SELECT t.id FROM tree JOIN task t ON t.parent = tree.id AND t.deleted_at IS NULL)"
-    " SELECT t.id, t.list, t.parent, t.deleted_at, t.deleted_with, octet_length(t.body)"
-    " FROM tree JOIN task t ON t.id = tree.id"};
+    " UNION SELECT t.id FROM tree,"
+    " LATERAL (SELECT id FROM task WHERE parent = tree.id AND deleted_at IS NULL OFFSET 0) t)"
+    " SELECT t.id, t.list, t.parent, t.deleted_at, t.deleted_with, t.n_bytes FROM tree,"
+    " LATERAL (SELECT id, list, parent, deleted_at, deleted_with, octet_length(body) AS n_bytes"
+    " FROM task WHERE id = tree.id OFFSET 0) t"};
 static const pg_stmt_t select_taken = {
     "SELECT id, list, parent, deleted_at, deleted_with, octet_length(body)"
     " FROM task WHERE deleted_with = ANY($1::uuid[])"};
@@ -25,8 +30,9 @@ static const pg_stmt_t select_taken = {
 static const pg_stmt_t select_numbers = {
     "SELECT t.series, t.occurrence FROM (SELECT series, occurrence FROM task WHERE id = "
     "ANY($1::uuid[])"
-    " UNION SELECT series, occurrence FROM task WHERE deleted_with = ANY($1::uuid[])) k"
-    " JOIN task t ON t.series = k.series AND t.occurrence = k.occurrence AND t.deleted_at IS NULL"};
+    " UNION SELECT series, occurrence FROM task WHERE deleted_with = ANY($1::uuid[])) k,"
+    " LATERAL (SELECT series, occurrence FROM task WHERE series = k.series"
+    " AND occurrence = k.occurrence AND deleted_at IS NULL OFFSET 0) t"};
 
 /* --- places --- */
 
