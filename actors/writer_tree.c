@@ -140,7 +140,7 @@ static size_t put_along(lane_t *self, pg_params_t *params)
     return n;
 }
 
-/* --- who is a member of where they move to --- */
+/* --- who is a member of where they come to --- */
 
 /* A pair that is asked for is known from then on, even if it is none. */
 static size_t put_pair(lane_t *self, pg_params_t *params, const uuid_t *list, const uuid_t *account)
@@ -175,7 +175,7 @@ static size_t put_people_of(lane_t *self, pg_params_t *params, const pending_t *
     return n;
 }
 
-/* Asks once for each list and each account that the batch's moves bring together. */
+/* Asks once for each list and each account that what moves or comes back brings together. */
 static size_t put_newcomers(lane_t *self, pg_params_t *params)
 {
     size_t n = 0;

@@ -18,39 +18,6 @@ typedef struct {
     size_t n_tasks;
 } move_t;
 
-/* --- who is there --- */
-
-typedef enum { MEMBER_NO, MEMBER_YES, MEMBER_UNKNOWN } membership_t;
-
-static membership_t membership(const move_t *self, const uuid_t *account)
-{
-    const member_t *member = state_member(self->apply->state, &self->target, account);
-    if (member == NULL)
-        return MEMBER_UNKNOWN;
-    return member->role == ROLE_NONE ? MEMBER_NO : MEMBER_YES;
-}
-
-/* Who is not in the target is neither to do the task nor to be reminded of it. */
-static bool drop_strangers(const move_t *self, task_t *task)
-{
-    membership_t is = uuid_is_nil(&task->assignee) ? MEMBER_YES : membership(self, &task->assignee);
-    uint32_t n_reminders = 0;
-    if (is == MEMBER_UNKNOWN)
-        return apply_put_off(self->apply);
-    if (is == MEMBER_NO)
-        task->assignee = UUID_NIL;
-    for (uint32_t i = 0; i < task->n_reminders; i++) {
-        const reminder_t *reminder = &task->reminders[i];
-        is = reminder->whom == FOR_ACCOUNT ? membership(self, &reminder->account) : MEMBER_YES;
-        if (is == MEMBER_UNKNOWN)
-            return apply_put_off(self->apply);
-        if (is == MEMBER_YES)
-            task->reminders[n_reminders++] = *reminder;
-    }
-    task->n_reminders = n_reminders;
-    return true;
-}
-
 /* --- where they go --- */
 
 /* Behind the last one; where there is no room behind it, beside it. */
@@ -100,7 +67,7 @@ static bool prepare(move_t *self)
     for (size_t i = 0; i < self->n_tasks; i++) {
         self->afters[i] = *self->befores[i];
         self->afters[i].list = self->target;
-        if (!drop_strangers(self, &self->afters[i]))
+        if (!apply_drop_strangers(apply, &self->afters[i]))
             return false;
     }
     self->afters[nodes.n_items].parent = UUID_NIL;

@@ -155,6 +155,10 @@ void apply_commit_task(apply_t *self, event_type_t type, task_t *after);
 void apply_follow_task(apply_t *self, const task_t *before, const task_t *after,
                        const uuid_t *with);
 
+/* Who is no member of the list that the task is to be in is neither to do it nor to be reminded of
+ * it. False, and put off: somebody's membership is not known. */
+bool apply_drop_strangers(apply_t *self, task_t *task);
+
 /* All subtasks of the command's task. False, and put off: they are not known. */
 bool apply_find_subtasks(apply_t *self, nodes_t *out);
 

@@ -58,6 +58,40 @@ bool apply_load_tasks(apply_t *self, const nodes_t *nodes, const task_t ***out)
     return true;
 }
 
+typedef enum { MEMBER_NO, MEMBER_YES, MEMBER_UNKNOWN } membership_t;
+
+static membership_t membership(apply_t *self, const uuid_t *list, const uuid_t *account)
+{
+    const member_t *member = state_member(self->state, list, account);
+    if (member == NULL)
+        return MEMBER_UNKNOWN;
+    return member->role == ROLE_NONE ? MEMBER_NO : MEMBER_YES;
+}
+
+bool apply_drop_strangers(apply_t *self, task_t *task)
+{
+    membership_t is = MEMBER_YES;
+    uint32_t n_reminders = 0;
+    if (!uuid_is_nil(&task->assignee))
+        is = membership(self, &task->list, &task->assignee);
+    if (is == MEMBER_UNKNOWN)
+        return apply_put_off(self);
+    if (is == MEMBER_NO)
+        task->assignee = UUID_NIL;
+    for (uint32_t i = 0; i < task->n_reminders; i++) {
+        const reminder_t *reminder = &task->reminders[i];
+        is = MEMBER_YES;
+        if (reminder->whom == FOR_ACCOUNT)
+            is = membership(self, &task->list, &reminder->account);
+        if (is == MEMBER_UNKNOWN)
+            return apply_put_off(self);
+        if (is == MEMBER_YES)
+            task->reminders[n_reminders++] = *reminder;
+    }
+    task->n_reminders = n_reminders;
+    return true;
+}
+
 bool apply_find_subtasks(apply_t *self, nodes_t *out)
 {
     node_t *node = state_node(self->state, &self->task_id);
@@ -118,15 +152,27 @@ static bool find_place(apply_t *self, node_t *node, const nodes_t *taken, task_t
     return why == NULL || apply_refuse(self, ERR_CONFLICT, why);
 }
 
-static void commit_restored(apply_t *self, const nodes_t *taken, const task_t **subtasks,
-                            task_t *task)
+/* As they were, but for whoever has left the list meanwhile. NULL: put off. */
+static task_t *restored(apply_t *self, const task_t **subtasks, size_t n_subtasks)
 {
-    task->deleted_at_us = INSTANT_NONE;
-    for (size_t i = 0; i < taken->n_items; i++) {
-        task_t subtask = *subtasks[i];
-        subtask.deleted_at_us = INSTANT_NONE;
-        apply_change_task(self, subtasks[i], EVENT_TASK_RESTORED, &subtask, &UUID_NIL);
+    task_t *afters = arena_alloc(self->arena, n_subtasks * sizeof *afters);
+    for (size_t i = 0; i < n_subtasks; i++) {
+        afters[i] = *subtasks[i];
+        afters[i].deleted_at_us = INSTANT_NONE;
+        if (!apply_drop_strangers(self, &afters[i]))
+            return NULL;
     }
+    return afters;
+}
+
+static void commit_restored(apply_t *self, const task_t **subtasks, size_t n_subtasks, task_t *task)
+{
+    task_t *afters = restored(self, subtasks, n_subtasks);
+    task->deleted_at_us = INSTANT_NONE;
+    if (afters == NULL || !apply_drop_strangers(self, task))
+        return;
+    for (size_t i = 0; i < n_subtasks; i++)
+        apply_change_task(self, subtasks[i], EVENT_TASK_RESTORED, &afters[i], &UUID_NIL);
     apply_commit_task(self, EVENT_TASK_RESTORED, task);
 }
 
@@ -154,7 +200,7 @@ static void restore_task(apply_t *self)
     for (size_t i = 0; is_free && i < taken.n_items; i++)
         is_free = has_free_number(self, subtasks[i]);
     if (is_free)
-        commit_restored(self, &taken, subtasks, &task);
+        commit_restored(self, subtasks, taken.n_items, &task);
 }
 
 const apply_row_t apply_tree_rows[APPLY_TREE_ROWS] = {

@@ -545,6 +545,7 @@ void command_refs(const command_t *command, command_refs_t *out)
         add_author(out, command, &list);
         add_tree(out, &task);
         out->along = ALONG_TAKEN;
+        out->target = list;
         break;
     case OP_TASK_MOVE:
         add_author(out, command, &list);

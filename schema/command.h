@@ -145,8 +145,8 @@ typedef struct {
                                         are under, and all subtasks of the topmost */
     uint32_t n_trees;
     along_t along;
-    uuid_t target; /* the list that a task moves to: of everybody it names the membership there is
-                      looked for; nil: none */
+    uuid_t target; /* the list that a task moves or comes back to: of everybody it names the
+                      membership there is looked for; nil: none */
     uuid_t token; /* nil: none */
     bool any_account; /* whether there is an account at all, which is true or false while all shards
                          are locked */

@@ -216,6 +216,24 @@ static void a_restored_task_is_as_it_was(void **state)
     assert_int_equal(state_stream(core->state, &core->list)->n_open, 1);
 }
 
+static void who_has_left_meanwhile_is_dropped(void **state)
+{
+    core_t *core = *state;
+    char json[200];
+    make(core, "{'title':'x'}");
+    snprintf(json, sizeof json, "{'title':'x','parent':'%s','assignee':'%s'}", core_text(core, &T1),
+             core_text(core, &core->ben));
+    assert_int_equal(core_do(core, &core->ben, "task.create", &T2, json), ERR_OK);
+    assert_int_equal(core_do(core, &core->ben, "task.patch", &T1,
+                             "{'reminders':[{'at':'2026-11-24T08:00:00Z'}]}"),
+                     ERR_OK);
+    assert_int_equal(remove_one(core, &T1), ERR_OK);
+    core_add_member(core, &core->list, &core->ben, ROLE_NONE);
+    assert_int_equal(restore(core, &T1), ERR_OK);
+    assert_int_equal(core_task(core, &T1)->n_reminders, 0);
+    assert_true(uuid_is_nil(&core_task(core, &T2)->assignee));
+}
+
 static void those_come_back_that_went_with_it(void **state)
 {
     core_t *core = *state;
@@ -340,6 +358,7 @@ int main(void)
         TEST(a_deleted_task_takes_its_subtasks_along),
         TEST(what_is_not_loaded_puts_a_deletion_off),
         TEST(a_restored_task_is_as_it_was),
+        TEST(who_has_left_meanwhile_is_dropped),
         TEST(those_come_back_that_went_with_it),
         TEST(what_was_deleted_at_the_same_instant_before_stays_deleted),
         TEST(under_a_deleted_task_nothing_is_restored),
