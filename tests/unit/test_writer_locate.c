@@ -68,7 +68,7 @@ static uuid_t list_of(unsigned n)
 
 static void learn(fixture_t *self, unsigned n)
 {
-    outcome_t outcome = {.task = rival(n)};
+    outcome_t outcome = {.task = rival(n), .stream = list_of(n)};
     command_t command = {.list = list_of(n)};
     locator_learn(&self->locator, &outcome, &command);
 }
@@ -118,13 +118,22 @@ static void who_was_not_heard_of_for_longest_is_forgotten_first(void **state)
 static void a_task_that_moved_is_known_where_it_is_now(void **state)
 {
     fixture_t *self = *state;
-    outcome_t outcome = {.task = rival(1)};
+    outcome_t outcome = {.task = rival(1), .stream = list_of(1)};
     command_t command = {.list = list_of(7)};
     learn(self, 0);
     locator_learn(&self->locator, &outcome, &command);
-    learn(self, 1);
     assert_true(knows(self, 1));
     assert_true(knows(self, 0));
+}
+
+/* What a repeat was answered may be long ago; the list where it was looked for is not. */
+static void a_repeat_teaches_where_its_task_was_found(void **state)
+{
+    fixture_t *self = *state;
+    outcome_t outcome = {.task = rival(1), .stream = list_of(7), .is_replay = true};
+    command_t command = {.list = list_of(1)};
+    locator_learn(&self->locator, &outcome, &command);
+    assert_true(knows(self, 1));
 }
 
 static void what_is_known_waits_behind_what_its_author_asked_before(void **state)
@@ -152,6 +161,7 @@ int main(void)
         TEST(tasks_of_one_place_in_the_table_are_known_side_by_side),
         TEST(who_was_not_heard_of_for_longest_is_forgotten_first),
         TEST(a_task_that_moved_is_known_where_it_is_now),
+        TEST(a_repeat_teaches_where_its_task_was_found),
         TEST(what_is_known_waits_behind_what_its_author_asked_before),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
