@@ -79,6 +79,12 @@ static const setting_t settings[] = {
      .help = "Requests and socket commands a second per token; 0 is no limit."},
     {"RATE_LIMIT_ANONYMOUS", KIND_NUMBER, FIELD(rate_limit_anonymous), .fallback = "50",
      .max = 1000000000, .help = "The same per address, without a token."},
+    {"CONNECTION_LIMIT", KIND_NUMBER, FIELD(connection_limit), .fallback = "256", .max = 1000000,
+     .help = "Connections at once per address; 0 is no limit. Trusted proxies have none."},
+    {"TLS_CERT", KIND_TEXT, FIELD(tls_cert), .fallback = "",
+     .help = "File of the certificate and its chain (PEM): LISTEN then speaks HTTPS and WSS."},
+    {"TLS_KEY", KIND_TEXT, FIELD(tls_key), .fallback = "",
+     .help = "File of the key of TLS_CERT (PEM, without a passphrase)."},
     {"LOG_LEVEL", KIND_LEVEL, FIELD(log_level), .fallback = "info", .words = level_words,
      .help = "The least that is logged: debug, info, warn or error."},
     {"LOG_FORMAT", KIND_SWITCH, FIELD(log_json), .fallback = "text", .words = format_words,
@@ -93,10 +99,6 @@ static const setting_t settings[] = {
      .max = 300, .help = "Seconds that a client waits while the database is away."},
     {"KAFKA_BROKERS", KIND_LATER, FIELD(kafka_brokers), .fallback = "",
      .help = "Must be empty: this version works in local mode only."},
-    {"TLS_CERT", KIND_LATER, FIELD(tls_cert), .fallback = "",
-     .help = "Must be empty: this version leaves TLS to a proxy."},
-    {"TLS_KEY", KIND_LATER, FIELD(tls_key), .fallback = "",
-     .help = "Must be empty: this version leaves TLS to a proxy."},
 };
 
 #define N_SETTINGS (sizeof settings / sizeof *settings)

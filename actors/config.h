@@ -29,6 +29,7 @@ struct config {
     bool is_registration_open;
     int64_t rate_limit;
     int64_t rate_limit_anonymous;
+    int64_t connection_limit; /* of one address; 0: none */
     log_level_t log_level;
     bool log_json;
     int64_t start_timeout_us;

@@ -19,11 +19,6 @@
 #define ACCEPTS_A_TURN 64
 #define PAUSE_MS 100
 
-typedef struct {
-    int fd;
-    int tag;
-} arrival_t;
-
 struct inlet {
     uv_async_t bell;
     inlet_take_f *take;
@@ -54,7 +49,7 @@ static void on_bell(uv_async_t *bell)
     inlet_t *self = bell->data;
     arrival_t arrival;
     while (inlet_pop(self, &arrival))
-        self->take(self->arg, arrival.fd, arrival.tag);
+        self->take(self->arg, &arrival);
 }
 
 inlet_t *inlet_new(struct uv_loop_s *loop, inlet_take_f *take, void *arg)
@@ -94,13 +89,13 @@ void inlet_destroy(inlet_t **self_p)
     uv_close((uv_handle_t *)&self->bell, on_inlet_closed);
 }
 
-bool inlet_push(inlet_t *self, int fd, int tag)
+bool inlet_push(inlet_t *self, const arrival_t *arrival)
 {
     uv_mutex_lock(&self->mutex);
     bool has_room = self->n_waiting < INLET_MAX_WAITING;
     if (has_room) {
         size_t at = (self->first + self->n_waiting++) % INLET_MAX_WAITING;
-        self->waiting[at] = (arrival_t){fd, tag};
+        self->waiting[at] = *arrival;
     }
     uv_mutex_unlock(&self->mutex);
     if (has_room)
@@ -179,7 +174,9 @@ static bool accept_one(door_t *door)
         if (log_clear(&self->exhausted))
             log_line(LOG_INFO, "gateway", "connections are accepted again", NULL);
         send_at_once(fd);
-        listeners_hand_over(self->listeners, fd, (int)door->which);
+        arrival_t arrival;
+        arrival_init(&arrival, fd, (int)door->which);
+        listeners_hand_over(self->listeners, &arrival);
         return true;
     }
     if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {

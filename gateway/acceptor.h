@@ -4,6 +4,8 @@
 #ifndef TASKWIRE_GATEWAY_ACCEPTOR_H
 #define TASKWIRE_GATEWAY_ACCEPTOR_H
 
+#include "gateway/arrival.h"
+#include "gateway/certificate.h"
 #include "gateway/gateway.h"
 #include "gateway/limits.h"
 
@@ -11,6 +13,9 @@ struct uv_loop_s;
 
 /* Which address a connection came to: the tag of its requests. */
 typedef enum { LISTENER_PUBLIC, LISTENER_ADMIN, LISTENER_COUNT } listener_t;
+
+/* The tag of what came to LISTENER_PUBLIC by TLS, which was ended here. */
+#define TAG_SECURE ((int)LISTENER_COUNT)
 
 #define INLET_MAX_WAITING 1024
 #define LISTENERS_MAX_INLETS 64
@@ -21,7 +26,7 @@ typedef struct inlet inlet_t;
 
 /* Takes over a connected socket, e.g. server_adopt: the fd is its own in every case. Thread: of the
  * inlet's loop. */
-typedef bool inlet_take_f(void *arg, int fd, int tag);
+typedef bool inlet_take_f(void *arg, const arrival_t *arrival);
 
 /* Makes an inlet on a loop. NULL if libuv refuses. Thread: of the loop, or before it runs. */
 inlet_t *inlet_new(struct uv_loop_s *loop, inlet_take_f *take, void *arg);
@@ -29,7 +34,7 @@ inlet_t *inlet_new(struct uv_loop_s *loop, inlet_take_f *take, void *arg);
  * little. */
 void inlet_destroy(inlet_t **self_p);
 /* Puts a connected socket in. False: it is full; the fd stays the caller's. Thread: any. */
-bool inlet_push(inlet_t *self, int fd, int tag);
+bool inlet_push(inlet_t *self, const arrival_t *arrival);
 
 /* --- what listeners_t (gateway.h) offers here --- */
 
@@ -42,9 +47,13 @@ const limits_t *listeners_limits(const listeners_t *self);
 bool listeners_join(listeners_t *self, inlet_t *inlet);
 /* From its return on nothing is pushed into the inlet. Thread: any. */
 void listeners_leave(listeners_t *self, inlet_t *inlet);
-/* Gives a connected socket to the next inlet that has room. False: none has; the fd is closed then.
- * Thread: any. */
-bool listeners_hand_over(listeners_t *self, int fd, int tag);
+/* What TLS is spoken with on LISTENER_PUBLIC; NULL: it is not. */
+certificate_t *listeners_certificate(const listeners_t *self);
+/* Gives a connected socket to the next inlet that has room. False: none has, or its address has as
+ * many connections as it may; the fd is closed then. Thread: any. */
+bool listeners_hand_over(listeners_t *self, const arrival_t *arrival);
+/* A connection that was handed over with this tag and peer has ended. Thread: any. */
+void listeners_dismiss(listeners_t *self, int tag, const char *peer);
 
 /* --- the acceptor --- */
 

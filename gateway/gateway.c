@@ -18,6 +18,7 @@
 #include "gateway/reads.h"
 #include "gateway/task_reads.h"
 #include "gateway/submit.h"
+#include "gateway/tls.h"
 #include "gateway/workers.h"
 
 #define INBOX_LIMIT 256
@@ -42,6 +43,7 @@ typedef struct {
     uv_timer_t drain_look;
     acceptor_t *acceptor; /* only the first gateway's */
     inlet_t *inlet;
+    tls_t *tls; /* NULL: no TLS */
     bool has_handles;
     bool is_draining;
     int64_t drain_until_us;
@@ -100,9 +102,30 @@ static void on_close(void *arg, socket_t *socket, int code)
     ws_on_close(arg, socket, code);
 }
 
+static void on_end(void *arg, int tag, const char *peer)
+{
+    gateway_t *self = arg;
+    listeners_dismiss(self->listeners, tag, peer);
+}
+
 static const server_handler_t handler = {
-    on_request, on_gone, on_upgrade, on_open, on_message, on_writable, on_close,
+    on_request, on_gone, on_upgrade, on_open, on_message, on_writable, on_close, on_end,
 };
+
+/* --- what TLS reports --- */
+
+static bool on_plain(void *arg, const arrival_t *arrival)
+{
+    gateway_t *self = arg;
+    return server_adopt(self->server, arrival);
+}
+
+static void on_tls_end(void *arg, const char *peer)
+{
+    on_end(arg, (int)LISTENER_PUBLIC, peer);
+}
+
+static const tls_handler_t tls_handler = {on_plain, on_tls_end};
 
 /* --- messages --- */
 
@@ -203,6 +226,8 @@ static void on_tick(uv_timer_t *timer)
     auth_on_tick(self->auth);
     http_on_tick(self->http);
     ws_on_tick(self);
+    if (full->tls != NULL && self->index == 0)
+        certificate_look(listeners_certificate(self->listeners));
     publish(full);
 }
 
@@ -215,7 +240,7 @@ static bool is_idle(full_t *full)
         return false;
     if (full->idle_since_us == 0)
         full->idle_since_us = self->now.mono_us;
-    return server_n_connections(self->server) == 0 ||
+    return server_n_connections(self->server) + tls_n_connections(full->tls) == 0 ||
            self->now.mono_us - full->idle_since_us >= DRAIN_FLUSH_US;
 }
 
@@ -287,16 +312,21 @@ static void name_metrics(full_t *full)
                                     "Connections that speak WebSocket");
 }
 
-static bool take_connection(void *arg, int fd, int tag)
+static bool take_connection(void *arg, const arrival_t *arrival)
 {
-    gateway_t *self = arg;
-    return server_adopt(self->server, fd, tag);
+    full_t *full = arg;
+    gateway_t *self = &full->gateway;
+    bool is_tls = full->tls != NULL && arrival->tag == (int)LISTENER_PUBLIC;
+    bool is_taken = is_tls ? tls_adopt(full->tls, arrival) : server_adopt(self->server, arrival);
+    if (!is_taken)
+        listeners_dismiss(self->listeners, arrival->tag, arrival->peer);
+    return is_taken;
 }
 
 static bool open_doors(full_t *full)
 {
     gateway_t *self = &full->gateway;
-    full->inlet = inlet_new(self->loop, take_connection, self);
+    full->inlet = inlet_new(self->loop, take_connection, full);
     if (full->inlet == NULL || !listeners_join(self->listeners, full->inlet))
         return false;
     if (self->index > 0)
@@ -327,6 +357,9 @@ static err_t open_gateway(void *arg, actor_t *actor)
     self->http = http_new(self);
     self->hub = hub_new(self);
     self->server = server_new(self->loop, actor_name(actor), &limits, &handler, self);
+    certificate_t *certificate = listeners_certificate(self->listeners);
+    if (certificate != NULL)
+        full->tls = tls_new(self->loop, certificate, TAG_SECURE, &tls_handler, self);
     return self->server != NULL && open_doors(full) ? ERR_OK : ERR_INTERNAL;
 }
 
@@ -368,6 +401,7 @@ static void close_gateway(void *arg)
     touch(self);
     close_doors(full);
     server_close(self->server);
+    tls_stop(full->tls);
     task_reads_flush(self->task_reads);
     reads_stop(self->reads);
     workers_stop(self->workers);
@@ -375,6 +409,7 @@ static void close_gateway(void *arg)
     close_handles(full);
     uv_unref((uv_handle_t *)&full->wake);
     uv_run(&full->loop, UV_RUN_DEFAULT);
+    tls_destroy(&full->tls);
     hub_destroy(&self->hub);
     http_destroy(&self->http);
     workers_destroy(&self->workers);

@@ -174,8 +174,10 @@ slice_t http_client_address(gateway_t *gateway, request_t *request)
 
 bool http_is_secure(gateway_t *gateway, const request_t *request)
 {
-    return origin_is_trusted(request_peer(request), gateway->network->config->trusted_proxies) &&
-           origin_is_forwarded_https(request_header(request, HEADER_X_FORWARDED_PROTO));
+    const char *trusted = gateway->network->config->trusted_proxies;
+    return request_tag(request) == TAG_SECURE ||
+           (origin_is_trusted(request_peer(request), trusted) &&
+            origin_is_forwarded_https(request_header(request, HEADER_X_FORWARDED_PROTO)));
 }
 
 bool http_origin_is_allowed(gateway_t *gateway, const request_t *request)

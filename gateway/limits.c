@@ -10,6 +10,7 @@ void limits_init(limits_t *self, const config_t *config)
     self->tokens = rate_new(config->rate_limit, MAX_TOKENS);
     self->addresses = rate_new(config->rate_limit_anonymous, MAX_ADDRESSES);
     self->logins = login_limit_new(MAX_LOGINS);
+    self->crowd = crowd_new(config->connection_limit);
 }
 
 void limits_fini(limits_t *self)
@@ -17,4 +18,5 @@ void limits_fini(limits_t *self)
     rate_destroy(&self->tokens);
     rate_destroy(&self->addresses);
     login_limit_destroy(&self->logins);
+    crowd_destroy(&self->crowd);
 }

@@ -5,6 +5,7 @@
 #include "gateway/acceptor.h"
 
 #include "gateway/gateway.h"
+#include "gateway/origin.h"
 
 #include <errno.h>
 #include <netdb.h>
@@ -31,6 +32,8 @@ typedef struct {
 struct listeners {
     listening_t all[LISTENER_COUNT];
     limits_t limits;
+    certificate_t *certificate; /* NULL: no TLS */
+    char *trusted; /* proxies, whose connections are not counted */
     pthread_mutex_t mutex; /* guards what follows */
     inlet_t *inlets[LISTENERS_MAX_INLETS];
     size_t n_inlets;
@@ -91,7 +94,7 @@ static bool split_address(const char *value, place_t *out)
     return true;
 }
 
-static bool say_url(listening_t *self)
+static bool say_url(listening_t *self, bool is_tls)
 {
     struct sockaddr_storage address = {0};
     socklen_t n_bytes = sizeof address;
@@ -102,7 +105,8 @@ static bool say_url(listening_t *self)
                     NI_NUMERICHOST | NI_NUMERICSERV) != 0)
         return false;
     bool is_v6 = address.ss_family == AF_INET6;
-    snprintf(self->url, sizeof self->url, is_v6 ? "http://[%s]:%s" : "http://%s:%s", host, port);
+    snprintf(self->url, sizeof self->url, is_v6 ? "%s://[%s]:%s" : "%s://%s:%s",
+             is_tls ? "https" : "http", host, port);
     return true;
 }
 
@@ -123,7 +127,7 @@ static int listen_at(const struct addrinfo *at)
 }
 
 /* The first address of the name that can be had. */
-static bool open_inet(listening_t *self, const complaint_t *to)
+static bool open_inet(listening_t *self, bool is_tls, const complaint_t *to)
 {
     place_t place;
     if (!split_address(to->value, &place))
@@ -142,7 +146,7 @@ static bool open_inet(listening_t *self, const complaint_t *to)
     freeaddrinfo(found);
     if (self->fd < 0)
         return complain(to, "cannot listen there", strerror(reason));
-    return say_url(self) || complain(to, "the address cannot be named", NULL);
+    return say_url(self, is_tls) || complain(to, "the address cannot be named", NULL);
 }
 
 /* --- Unix sockets --- */
@@ -183,10 +187,24 @@ static bool open_unix(listening_t *self, const complaint_t *to)
 
 /* --- the listeners --- */
 
-static bool open_one(listening_t *self, const complaint_t *to)
+static bool open_one(listening_t *self, bool is_tls, const complaint_t *to)
 {
     bool is_unix = strncmp(to->value, UNIX_PREFIX, strlen(UNIX_PREFIX)) == 0;
-    return is_unix ? open_unix(self, to) : open_inet(self, to);
+    return is_unix ? open_unix(self, to) : open_inet(self, is_tls, to);
+}
+
+static bool is_set(const char *setting)
+{
+    return setting != NULL && *setting != '\0'; /* NULL: a config that a test made */
+}
+
+static bool open_certificate(listeners_t *self, const config_t *config, char *error,
+                             size_t error_size)
+{
+    if (!is_set(config->tls_cert) && !is_set(config->tls_key))
+        return true;
+    self->certificate = certificate_new(config, error, error_size);
+    return self->certificate != NULL;
 }
 
 listeners_t *listeners_new(const config_t *config, char *error, size_t error_size)
@@ -195,14 +213,18 @@ listeners_t *listeners_new(const config_t *config, char *error, size_t error_siz
     if (self == NULL)
         abort();
     limits_init(&self->limits, config);
+    self->trusted = strdup(config->trusted_proxies == NULL ? "" : config->trusted_proxies);
+    if (self->trusted == NULL)
+        abort();
     pthread_mutex_init(&self->mutex, NULL);
     for (size_t i = 0; i < LISTENER_COUNT; i++)
         self->all[i].fd = -1;
     complaint_t public = {config_key(config, "LISTEN"), config->listen, error, error_size};
     complaint_t admin = {config_key(config, "ADMIN_LISTEN"), config->admin_listen, error,
                          error_size};
-    if (!open_one(&self->all[LISTENER_PUBLIC], &public) ||
-        !open_one(&self->all[LISTENER_ADMIN], &admin))
+    if (!open_certificate(self, config, error, error_size) ||
+        !open_one(&self->all[LISTENER_PUBLIC], self->certificate != NULL, &public) ||
+        !open_one(&self->all[LISTENER_ADMIN], false, &admin))
         listeners_destroy(&self);
     return self;
 }
@@ -220,6 +242,8 @@ void listeners_destroy(listeners_t **self_p)
             unlink(self->all[i].path);
     }
     limits_fini(&self->limits);
+    certificate_destroy(&self->certificate);
+    free(self->trusted);
     pthread_mutex_destroy(&self->mutex);
     free(self);
 }
@@ -237,6 +261,11 @@ const char *listeners_admin_url(const listeners_t *self)
 int listeners_fd(const listeners_t *self, listener_t which)
 {
     return self->all[which].fd;
+}
+
+certificate_t *listeners_certificate(const listeners_t *self)
+{
+    return self->certificate;
 }
 
 const limits_t *listeners_limits(const listeners_t *self)
@@ -268,14 +297,47 @@ void listeners_leave(listeners_t *self, inlet_t *inlet)
     pthread_mutex_unlock(&self->mutex);
 }
 
-bool listeners_hand_over(listeners_t *self, int fd, int tag)
+/* Whether those of its address are counted: proxies bring many clients. */
+static bool is_counted(const listeners_t *self, int tag, const char *peer)
+{
+    return tag == (int)LISTENER_PUBLIC && !origin_is_trusted(slice_str(peer), self->trusted);
+}
+
+static bool enter(listeners_t *self, const arrival_t *arrival)
+{
+    uint8_t key[ORIGIN_KEY_BYTES];
+    if (!is_counted(self, arrival->tag, arrival->peer))
+        return true;
+    origin_address_key(slice_str(arrival->peer), key);
+    return crowd_enter(self->limits.crowd, key);
+}
+
+void listeners_dismiss(listeners_t *self, int tag, const char *peer)
+{
+    uint8_t key[ORIGIN_KEY_BYTES];
+    if (!is_counted(self, tag, peer))
+        return;
+    origin_address_key(slice_str(peer), key);
+    crowd_leave(self->limits.crowd, key);
+}
+
+static bool push(listeners_t *self, const arrival_t *arrival)
 {
     bool is_taken = false;
     pthread_mutex_lock(&self->mutex);
     for (size_t i = 0; i < self->n_inlets && !is_taken; i++)
-        is_taken = inlet_push(self->inlets[self->next++ % self->n_inlets], fd, tag);
+        is_taken = inlet_push(self->inlets[self->next++ % self->n_inlets], arrival);
     pthread_mutex_unlock(&self->mutex);
-    if (!is_taken)
-        close(fd);
     return is_taken;
+}
+
+bool listeners_hand_over(listeners_t *self, const arrival_t *arrival)
+{
+    bool may_enter = enter(self, arrival);
+    if (may_enter && push(self, arrival))
+        return true;
+    if (may_enter)
+        listeners_dismiss(self, arrival->tag, arrival->peer);
+    close(arrival->fd);
+    return false;
 }

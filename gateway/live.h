@@ -17,8 +17,6 @@
 #ifndef TASKWIRE_LIVE_H
 #define TASKWIRE_LIVE_H
 
-#include <netinet/in.h>
-
 #include "actors/idmap.h"
 #include "actors/links.h"
 #include "gateway/cursor.h"
@@ -113,7 +111,7 @@ struct ws {
     gateway_t *gateway;
     hub_t *hub;
     socket_t *socket; /* NULL until it is open */
-    char address[INET6_ADDRSTRLEN]; /* the client's, behind proxies too */
+    char address[PEER_CHARS]; /* the client's, behind proxies too */
     link_t of_hub;
     link_t suspect; /* in hub.suspects while its token is looked up again */
     idnode_t by_account; /* in hub.accounts while it is logged in; the id is the account's */

@@ -207,13 +207,13 @@ void server_destroy(server_t **self_p)
 
 /* --- connections --- */
 
-bool server_adopt(server_t *self, int fd, int tag)
+bool server_adopt(server_t *self, const arrival_t *arrival)
 {
     if (self->is_closing || server_n_connections(self) >= self->limits.max_connections) {
-        close(fd);
+        close(arrival->fd);
         return false;
     }
-    return http_adopt(self, fd, tag);
+    return http_adopt(self, arrival);
 }
 
 void server_drain(server_t *self)

@@ -10,6 +10,7 @@
 #ifndef TASKWIRE_SERVER_H
 #define TASKWIRE_SERVER_H
 
+#include "gateway/arrival.h"
 #include "schema/arena.h"
 #include "schema/buf.h"
 #include "schema/err.h"
@@ -71,6 +72,8 @@ typedef struct {
     /* The socket is gone; the pointer is dead afterwards. `code`: the close code that came or was
      * sent, 1006 if none. */
     void (*on_close)(void *arg, socket_t *socket, int code);
+    /* A connection that was adopted has ended, whatever it spoke at last. */
+    void (*on_end)(void *arg, int tag, const char *peer);
 } server_handler_t;
 
 typedef struct {
@@ -97,9 +100,9 @@ void server_close(server_t *self);
  * its descriptors twice, and the second time it may be somebody else's (ws_part_end). */
 void server_destroy(server_t **self_p);
 
-/* Takes over a connected socket. `tag` is handed to requests (e.g. which listener).
- * False: the server is full or closing; the fd is closed then too. */
-bool server_adopt(server_t *self, int fd, int tag);
+/* Takes over a connected socket. Its tag is handed to requests (e.g. which listener).
+ * False: the server is full or closing; the fd is closed then too, and on_end is not called. */
+bool server_adopt(server_t *self, const arrival_t *arrival);
 
 /* Stops keep-alive: connections close after their next answer, idle ones now. WebSockets are the
  * owner's to close. */

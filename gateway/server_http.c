@@ -14,7 +14,6 @@
 #include "actors/clock.h"
 #include "schema/limits.h"
 
-#include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
 #include <linux/sockios.h>
@@ -43,8 +42,7 @@ struct conn {
     wheel_timer_t timer;
     server_t *server;
     request_t *request; /* in CONN_BODY and CONN_ASKED */
-    int fd;
-    int tag;
+    arrival_t from;
     int events; /* what libuv watches */
     conn_state_t state;
     bool is_ready; /* in server.ready */
@@ -52,7 +50,6 @@ struct conn {
     bool is_partial; /* part of a head has come */
     bool is_first; /* no request yet */
     bool ends; /* the answer under way is the last one */
-    peer_t peer;
     buf_t in; /* what came and could not be used yet */
     size_t line; /* see framing_scan */
     buf_t out; /* what the kernel did not take */
@@ -108,14 +105,15 @@ static void conn_close(conn_t *conn)
     if (conn->request != NULL)
         end_request(conn);
     conn_leave(conn);
-    close(conn->fd);
+    close(conn->from.fd);
+    server->handler.on_end(server->arg, conn->from.tag, conn->from.peer);
 }
 
 static void conn_linger(conn_t *conn)
 {
     conn->state = CONN_LINGER;
     buf_reset(&conn->in);
-    shutdown(conn->fd, SHUT_WR);
+    shutdown(conn->from.fd, SHUT_WR);
     server_set_timer(conn->server, &conn->timer, LINGER_US);
 }
 
@@ -149,7 +147,7 @@ static bool send_parts(const conn_t *conn, slice_t first, slice_t second, size_t
         {.iov_base = (void *)(uintptr_t)first.data, .iov_len = first.n_bytes},
         {.iov_base = (void *)(uintptr_t)second.data, .iov_len = second.n_bytes}};
     struct msghdr message = {.msg_iov = parts, .msg_iovlen = second.n_bytes > 0 ? 2 : 1};
-    ssize_t n = sendmsg(conn->fd, &message, MSG_NOSIGNAL);
+    ssize_t n = sendmsg(conn->from.fd, &message, MSG_NOSIGNAL);
     *n_sent = n > 0 ? (size_t)n : 0;
     return n >= 0 || errno == EAGAIN || errno == EINTR;
 }
@@ -264,7 +262,7 @@ static void conn_upgrade(conn_t *conn, slice_t early)
     assert(subprotocol == NULL ||
            framing_offers(request->head.headers[HEADER_SEC_WEBSOCKET_PROTOCOL], subprotocol));
     conn_leave(conn);
-    ws_adopt(server, conn->fd, &conn->peer, request->head.websocket_key, subprotocol, early, user);
+    ws_adopt(server, &conn->from, request->head.websocket_key, subprotocol, early, user);
     end_request(conn);
 }
 
@@ -288,8 +286,8 @@ static size_t conn_begin(conn_t *conn, slice_t head, slice_t rest)
     request_t *request = arena_alloc(arena, sizeof *request);
     *request = (request_t){.conn = conn,
                            .arena = arena,
-                           .peer = slice_str(conn->peer.text),
-                           .tag = conn->tag,
+                           .peer = slice_str(conn->from.peer),
+                           .tag = conn->from.tag,
                            .started_us = clock_now().mono_us};
     conn->request = request;
     fault_t fault;
@@ -431,7 +429,7 @@ static void conn_take_bytes(conn_t *conn, slice_t bytes)
 static void conn_receive(conn_t *conn)
 {
     server_t *server = conn->server;
-    ssize_t n = recv(conn->fd, server->rx, SERVER_READ_BYTES, 0);
+    ssize_t n = recv(conn->from.fd, server->rx, SERVER_READ_BYTES, 0);
     if (n > 0)
         conn_take_bytes(conn, slice_of(server->rx, (size_t)n));
     else if (n == 0 || (errno != EAGAIN && errno != EINTR))
@@ -482,7 +480,7 @@ static void conn_watch(conn_t *conn)
 static bool is_moving(conn_t *conn)
 {
     int n_before = conn->n_queued;
-    if (ioctl(conn->fd, SIOCOUTQ, &conn->n_queued) != 0)
+    if (ioctl(conn->from.fd, SIOCOUTQ, &conn->n_queued) != 0)
         return false;
     return n_before == 0 || conn->n_queued < n_before;
 }
@@ -504,40 +502,15 @@ static void on_deadline(wheel_timer_t *timer)
 
 /* --- for server.c --- */
 
-static void name_peer(int fd, peer_t *out)
-{
-    union {
-        struct sockaddr any;
-        struct sockaddr_in v4;
-        struct sockaddr_in6 v6;
-        struct sockaddr_storage room;
-    } address = {0};
-    socklen_t n_bytes = sizeof address;
-    const void *from = NULL;
-    int family = AF_INET;
-    strcpy(out->text, "unix");
-    if (getpeername(fd, &address.any, &n_bytes) != 0)
-        return;
-    if (address.any.sa_family == AF_INET) {
-        from = &address.v4.sin_addr;
-    } else if (address.any.sa_family == AF_INET6) {
-        bool is_mapped = IN6_IS_ADDR_V4MAPPED(&address.v6.sin6_addr);
-        family = is_mapped ? AF_INET : AF_INET6;
-        from = &address.v6.sin6_addr.s6_addr[is_mapped ? 12 : 0];
-    }
-    if (from != NULL)
-        inet_ntop(family, from, out->text, sizeof out->text);
-}
-
-bool http_adopt(server_t *server, int fd, int tag)
+bool http_adopt(server_t *server, const arrival_t *arrival)
 {
     conn_t *conn = calloc(1, sizeof *conn);
     if (conn == NULL)
         abort();
-    *conn = (conn_t){.server = server, .fd = fd, .tag = tag, .is_first = true};
+    *conn = (conn_t){.server = server, .from = *arrival, .is_first = true};
     conn->timer.fire = on_deadline;
-    if (uv_poll_init(server->loop, &conn->poll, fd) != 0) {
-        close(fd);
+    if (uv_poll_init(server->loop, &conn->poll, arrival->fd) != 0) {
+        close(arrival->fd);
         free(conn);
         return false;
     }
@@ -545,7 +518,6 @@ bool http_adopt(server_t *server, int fd, int tag)
     server->n_handles++;
     server->n_conns++;
     LIST_INSERT_HEAD(&server->conns, conn, of_server);
-    name_peer(fd, &conn->peer);
     server_set_timer(server, &conn->timer, server->limits.headers_us);
     conn_watch(conn);
     return true;

@@ -10,7 +10,6 @@
 #include "gateway/server.h"
 #include "gateway/wheel.h"
 
-#include <netinet/in.h>
 #include <sys/queue.h>
 #include <uv.h>
 
@@ -18,11 +17,6 @@
 #define SERVER_SPARE_ARENAS 16
 #define SERVER_NAME_CHARS 31
 #define SERVER_DATE_CHARS 40
-
-/* The address of the other end as text. */
-typedef struct {
-    char text[INET6_ADDRSTRLEN];
-} peer_t;
 
 typedef struct conn conn_t;
 typedef struct lws_part lws_part_t; /* server_ws.c: the context of libwebsockets */
@@ -106,7 +100,7 @@ void answer_put_fault(server_t *server, const fault_t *fault, buf_t *head, buf_t
 
 /* --- server_http.c --- */
 
-bool http_adopt(server_t *server, int fd, int tag);
+bool http_adopt(server_t *server, const arrival_t *arrival);
 /* Answers what is waiting in `ready`. */
 void http_flush(server_t *server);
 /* Closes idle connections. */
@@ -125,7 +119,7 @@ lws_part_t *ws_part_new(server_t *server);
 bool ws_part_end(lws_part_t **self_p);
 /* Makes a WebSocket of a connection whose handshake was checked, and answers it. `early` is what
  * the client has sent behind its handshake. Owns: takes the fd. */
-void ws_adopt(server_t *server, int fd, const peer_t *peer, slice_t key, const char *subprotocol,
+void ws_adopt(server_t *server, const arrival_t *arrival, slice_t key, const char *subprotocol,
               slice_t early, void *user);
 /* Writes for all that want to. */
 void ws_flush(server_t *server);

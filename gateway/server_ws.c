@@ -91,7 +91,7 @@ struct socket_s {
     size_t limit;
     size_t n_handed; /* of the last write */
     buf_t in; /* the fragments of a message so far */
-    peer_t peer;
+    arrival_t from; /* the fd is libwebsockets' */
     uint8_t n_reason;
     char reason[REASON_BYTES];
 };
@@ -183,6 +183,7 @@ static void forget(socket_t *self, int code)
         server->handler.on_open(server->arg, self);
     self->is_opened = true;
     server->handler.on_close(server->arg, self, code);
+    server->handler.on_end(server->arg, self->from.tag, self->from.peer);
     if (self->wsi != NULL)
         lws_set_opaque_user_data(self->wsi, NULL);
     if (server->lws->arriving == self)
@@ -466,14 +467,14 @@ static void put_handshake(buf_t *out, slice_t key, const char *subprotocol, slic
     buf_append_slice(out, early);
 }
 
-void ws_adopt(server_t *server, int fd, const peer_t *peer, slice_t key, const char *subprotocol,
+void ws_adopt(server_t *server, const arrival_t *arrival, slice_t key, const char *subprotocol,
               slice_t early, void *user)
 {
     lws_part_t *part = server->lws;
     socket_t *self = calloc(1, sizeof *self);
     if (self == NULL)
         abort();
-    *self = (socket_t){.server = server, .user = user, .code = CODE_ABNORMAL, .peer = *peer};
+    *self = (socket_t){.server = server, .user = user, .code = CODE_ABNORMAL, .from = *arrival};
     self->limit = LIMIT_WS_MESSAGE_BYTES;
     self->timer.fire = on_deadline;
     LIST_INSERT_HEAD(&server->sockets, self, of_server);
@@ -482,8 +483,8 @@ void ws_adopt(server_t *server, int fd, const peer_t *peer, slice_t key, const c
     buf_t handshake = {0};
     put_handshake(&handshake, key, subprotocol, early);
     part->arriving = self;
-    struct lws *wsi = lws_adopt_socket_vhost_readbuf(part->vhost, fd, (const char *)handshake.data,
-                                                     handshake.n_bytes);
+    struct lws *wsi = lws_adopt_socket_vhost_readbuf(
+        part->vhost, arrival->fd, (const char *)handshake.data, handshake.n_bytes);
     buf_fini(&handshake);
     /* If it came to an end at once, it may have been forgotten already; or libwebsockets never took
      * it. */
@@ -523,7 +524,7 @@ void socket_set_user(socket_t *self, void *user)
 
 slice_t socket_peer(const socket_t *self)
 {
-    return slice_str(self->peer.text);
+    return slice_str(self->from.peer);
 }
 
 void socket_set_limit(socket_t *self, size_t max_message_bytes)

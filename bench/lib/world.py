@@ -65,6 +65,7 @@ class Server:
             "TASKWIRE_REGISTRATION": "open",
             "TASKWIRE_RATE_LIMIT": "0",
             "TASKWIRE_RATE_LIMIT_ANONYMOUS": "0",
+            "TASKWIRE_CONNECTION_LIMIT": "0",
             # For trying settings: BENCH_TASKWIRE_GATEWAYS=2 bench/run
             **{key[6:]: value for key, value in os.environ.items() if key.startswith("BENCH_TASKWIRE_")},
         }

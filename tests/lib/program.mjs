@@ -111,6 +111,7 @@ export class Taskwire {
       REGISTRATION: 'open',
       RATE_LIMIT: '0',
       RATE_LIMIT_ANONYMOUS: '0',
+      CONNECTION_LIMIT: '0',
       ...this.settings,
     }).map(([key, value]) => [`TASKWIRE_${key}`, String(value)]));
     return { ...bareEnvironment, ...own };

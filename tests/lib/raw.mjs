@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // HTTP byte by byte, for what no client library would send.
 import { connect } from 'node:net';
+import { connect as connectTls } from 'node:tls';
 
 // The answers in what a server sent, in order. `methods` says to which requests, for HEAD has no body.
 export function parseAnswers(bytes, methods = []) {
@@ -25,9 +26,11 @@ export function parseAnswers(bytes, methods = []) {
 }
 
 // Sends the parts, one after the other, and answers what came until the server closed the connection: its answers, and
-// the bytes as text. A regular expression among the parts waits until what came so far fits it.
-export function exchange(url, parts, methods) {
-  const { hostname, port } = new URL(url);
+// the bytes as text. A regular expression among the parts waits until what came so far fits it. `options` are those of
+// node's connect.
+export function exchange(url, parts, methods, options = {}) {
+  const { hostname, port, protocol } = new URL(url);
+  const open = protocol === 'https:' ? connectTls : connect;
   return new Promise((done, failed) => {
     const chunks = [];
     const left = [parts].flat();
@@ -38,7 +41,7 @@ export function exchange(url, parts, methods) {
         if (!(part instanceof RegExp)) socket.write(part);
       }
     };
-    const socket = connect({ host: hostname, port }, send);
+    const socket = open({ host: hostname, port, ...options }, send);
     socket.setTimeout(20_000, () => socket.destroy(new Error(`the server did not close: ${Buffer.concat(chunks)}`)));
     socket.on('data', (chunk) => {
       chunks.push(chunk);

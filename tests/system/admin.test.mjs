@@ -42,7 +42,7 @@ describe('operating it', { timeout: 600_000 }, () => {
       const { code, stdout, stderr } = await command(args);
       assert.deepEqual([code, stderr], [0, '']);
       for (const word of ['serve', 'migrate', 'verify', 'config', 'user add EMAIL', 'purge', 'version', '--config', 'LISTEN', 'ADMIN_LISTEN', 'DATABASE_URL',
-        'REGISTRATION', 'PUBLIC_URL', 'ALLOWED_ORIGINS', 'TRUSTED_PROXIES', 'DATA_DIR', 'RATE_LIMIT', 'RATE_LIMIT_ANONYMOUS', 'LOG_LEVEL',
+        'REGISTRATION', 'PUBLIC_URL', 'ALLOWED_ORIGINS', 'TRUSTED_PROXIES', 'DATA_DIR', 'RATE_LIMIT', 'RATE_LIMIT_ANONYMOUS', 'CONNECTION_LIMIT', 'LOG_LEVEL',
         'LOG_FORMAT', 'START_TIMEOUT', 'KAFKA_BROKERS', 'TLS_CERT', 'TLS_KEY']) {
         assert.ok(stdout.includes(word), word);
       }

@@ -45,6 +45,7 @@ typedef struct {
     atomic_int n_gone;
     atomic_int n_open;
     atomic_int n_closed;
+    atomic_int n_ended;
     atomic_int last_code;
     atomic_size_t n_handed; /* bytes that on_writable appended */
     atomic_int n_served;
@@ -230,9 +231,20 @@ static inline void on_close(void *arg, socket_t *socket, int code)
 
 /* --- starting and stopping --- */
 
-static inline bool take(void *arg, int fd, int tag)
+static inline void on_end(void *arg, int tag, const char *peer)
 {
-    return server_adopt(((owner_t *)arg)->server, fd, tag);
+    owner_t *owner = arg;
+    listeners_dismiss(owner->listeners, tag, peer);
+    owner->n_ended++;
+}
+
+static inline bool take(void *arg, const arrival_t *arrival)
+{
+    owner_t *owner = arg;
+    bool is_taken = server_adopt(owner->server, arrival);
+    if (!is_taken)
+        listeners_dismiss(owner->listeners, arrival->tag, arrival->peer);
+    return is_taken;
 }
 
 static inline void on_stop(uv_async_t *stop)
@@ -265,7 +277,7 @@ static inline void stop_owner(owner_t *owner)
 static inline void start_owner(fixture_t *self, owner_t *owner, const server_limits_t *limits)
 {
     static const server_handler_t handler = {on_request, on_gone,     on_upgrade, on_open,
-                                             on_message, on_writable, on_close};
+                                             on_message, on_writable, on_close,   on_end};
     assert_int_equal(uv_loop_init(&owner->loop), 0);
     owner->listeners = self->listeners;
     owner->server = server_new(&owner->loop, "test", limits, &handler, owner);

@@ -169,8 +169,8 @@ static void a_full_inlet_refuses(void **unused)
     assert_int_equal(uv_loop_init(&loop), 0);
     inlet_t *inlet = inlet_new(&loop, take, NULL);
     for (int i = 0; i < INLET_MAX_WAITING; i++)
-        assert_true(inlet_push(inlet, dup(0), 0));
-    assert_false(inlet_push(inlet, 0, 0));
+        assert_true(inlet_push(inlet, &(arrival_t){.fd = dup(0)}));
+    assert_false(inlet_push(inlet, &(arrival_t){0}));
     inlet_destroy(&inlet);
     uv_run(&loop, UV_RUN_DEFAULT);
     assert_int_equal(uv_loop_close(&loop), 0);

@@ -98,6 +98,9 @@ static void every_setting_can_be_set(void **state)
                            "TASKWIRE_REGISTRATION=open",
                            "TASKWIRE_RATE_LIMIT=0",
                            "TASKWIRE_RATE_LIMIT_ANONYMOUS=7",
+                           "TASKWIRE_CONNECTION_LIMIT=8",
+                           "TASKWIRE_TLS_CERT=/etc/cert.pem",
+                           "TASKWIRE_TLS_KEY=/etc/key.pem",
                            "TASKWIRE_LOG_LEVEL=error",
                            "TASKWIRE_LOG_FORMAT=json",
                            "TASKWIRE_START_TIMEOUT=0",
@@ -114,6 +117,9 @@ static void every_setting_can_be_set(void **state)
     assert_true(config->is_registration_open);
     assert_int_equal(config->rate_limit, 0);
     assert_int_equal(config->rate_limit_anonymous, 7);
+    assert_int_equal(config->connection_limit, 8);
+    assert_string_equal(config->tls_cert, "/etc/cert.pem");
+    assert_string_equal(config->tls_key, "/etc/key.pem");
     assert_int_equal(config->log_level, LOG_ERROR);
     assert_true(config->log_json);
     assert_int_equal(config->start_timeout_us, 0);
@@ -179,7 +185,6 @@ static void bad_values_name_their_key(void **state)
         {"TASKWIRE_LOG_FORMAT", "xml"},
         {"TASKWIRE_KAFKA_BROKERS", "localhost:9092"},
         {"TASKWIRE_KAFKA_ENCODING", "json"},
-        {"TASKWIRE_TLS_CERT", "/etc/cert.pem"},
         {"TASKWIRE_PUBLIC_URL", "https://a\nb"},
         {"TASKWIRE_LISTENN", "x"},
         {"TASKWIRE_", "x"},
