@@ -227,7 +227,8 @@ static bool read_query(call_t *call)
     problem_t problem;
     slice_t query = request_query(call->request);
     if (query_parse(query, call->route->params, call->arena, &call->query, &problem) != ERR_OK ||
-        !query_int(&call->query, "min_rev", 1, INT64_MAX, &call->min_rev, call->arena, &problem)) {
+        !query_int(&call->query, "min_rev", 1, QUERY_INT_MAX, &call->min_rev, call->arena,
+                   &problem)) {
         reply_problem(call, &problem);
         return false;
     }

@@ -10,6 +10,7 @@
 #include "schema/uuid.h"
 
 #define QUERY_MAX_ITEMS 64
+#define QUERY_INT_MAX INT64_C(999999999999999999) /* 18 digits never overflow */
 
 typedef enum {
     PARAM_ONCE,
@@ -47,7 +48,7 @@ slice_t query_get_at(const query_t *self, const char *name, size_t i);
 /* The getters below leave `out` alone when the parameter was not sent. False: the value is wrong,
  * the problem is MALFORMED and names it. */
 
-/* A decimal number from min to max. */
+/* A decimal number from min to max, which is at most QUERY_INT_MAX. */
 bool query_int(const query_t *self, const char *name, int64_t min, int64_t max, int64_t *out,
                arena_t *arena, problem_t *problem);
 /* Ids, at most `max`; `n_out` is set. */

@@ -146,7 +146,8 @@ static bool read_events_query(call_t *call, events_t *events)
         reply_err(call, ERR_NOT_IMPLEMENTED, "A live stream of events is not supported yet.");
         return false;
     }
-    if (!query_int(&call->query, "after", 0, INT64_MAX, &events->after, call->arena, &problem)) {
+    if (!query_int(&call->query, "after", 0, QUERY_INT_MAX, &events->after, call->arena,
+                   &problem)) {
         reply_problem(call, &problem);
         return false;
     }

@@ -5,6 +5,7 @@ import assert from 'node:assert/strict';
 import { encode } from '@msgpack/msgpack';
 import { Bench } from '../lib/program.mjs';
 import { Client, MSGPACK, Socket, uuid } from '../lib/client.mjs';
+import { Description } from '../lib/contract.mjs';
 import { Follower } from '../lib/follower.mjs';
 import { granted, problem } from '../lib/expect.mjs';
 import { readAll } from '../lib/pages.mjs';
@@ -709,6 +710,7 @@ describe('WebSocket', { timeout: 600_000 }, () => {
     slow.ws.resume();
     const reset = await slow.find((message) => message.op === 'reset', 'a reset');
     assert.equal(reset.stream, list.id);
+    assert.deepEqual(Description.read('asyncapi.yaml').faults('/components/messages/reset/payload', reset), []);
     assert.ok(reset.reason.length > 0);
     const before = slow.events(list.id).map((event) => event.rev);
     assert.ok(before.length < rounds, 'it was not fed everything');

@@ -22,8 +22,8 @@ static void a_password_matches_its_own_hash_only(void **state)
     assert_true(password_matches(slice_str("correct horse"), slice_str(hash)));
     assert_false(password_matches(slice_str("correct horsf"), slice_str(hash)));
     assert_false(password_matches(slice_str(""), slice_str(hash)));
-    assert_false(
-        password_matches((slice_t){0}, slice_str(hash))); /* as an empty text of a request */
+    /* as an empty text of a request comes */
+    assert_false(password_matches((slice_t){0}, slice_str(hash)));
 }
 
 static void what_is_no_hash_matches_nothing(void **state)

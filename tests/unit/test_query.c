@@ -128,6 +128,11 @@ static void numbers_keep_to_their_range(void **state)
     assert_int_equal(parse(self, "limit=10"), ERR_OK);
     assert_true(query_int(&self->query, "limit", 1, 10, &value, self->arena, &self->problem));
     assert_int_equal(value, 10);
+    int64_t largest = 0;
+    assert_int_equal(parse(self, "limit=999999999999999999"), ERR_OK);
+    assert_true(
+        query_int(&self->query, "limit", 1, QUERY_INT_MAX, &largest, self->arena, &self->problem));
+    assert_int_equal(largest, QUERY_INT_MAX);
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         assert_int_equal(parse(self, wrong[i]), ERR_OK);
         assert_false(query_int(&self->query, "limit", 1, 10, &value, self->arena, &self->problem));
