@@ -49,8 +49,10 @@
 #define HANDLES_BEFORE 256
 
 #define CODE_TOO_LARGE 1009
+#define CODE_PROTOCOL 1002
 #define CODE_NOT_UTF8 1007
 #define CODE_NONE 1005
+#define CODE_END 5000
 #define CODE_ABNORMAL 1006
 #define CODE_GOING_AWAY 1001
 
@@ -288,12 +290,27 @@ static void on_established(socket_t *self)
     server->handler.on_open(server->arg, self);
 }
 
+/* Whether a close says what may be said (RFC 6455, 7.4). libwebsockets knows of the codes that are
+ * reserved, but takes half a code, codes beyond the last and reasons that are no text. */
+static bool is_good_close(slice_t payload)
+{
+    if (payload.n_bytes < 2)
+        return payload.n_bytes == 0;
+    int code = payload.data[0] << 8 | payload.data[1];
+    return code < CODE_END && utf8_is_valid(slice_of(payload.data + 2, payload.n_bytes - 2));
+}
+
 /* Nonzero: end the connection. Else libwebsockets repeats the frame to the client and ends it then.
  */
 static int on_peer_close(socket_t *self, slice_t payload)
 {
     if (self->state == SOCKET_SAID)
         return -1;
+    if (!is_good_close(payload)) {
+        self->code = CODE_PROTOCOL;
+        lws_close_reason(self->wsi, LWS_CLOSE_STATUS_PROTOCOL_ERR, NULL, 0);
+        return -1;
+    }
     const uint8_t *at = payload.data;
     self->code = payload.n_bytes >= 2 ? at[0] << 8 | at[1] : CODE_NONE;
     self->state = SOCKET_ANSWERING;

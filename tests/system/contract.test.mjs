@@ -209,8 +209,8 @@ describe('the contract', { timeout: 600_000 }, () => {
   };
 
   // What needs more than a request, and where it is provoked.
-  const elsewhere = { outcome_unknown: 'tests/fault/commit.test.mjs' };
-  const never = ['internal', 'not_implemented', 'aborted'];
+  const elsewhere = { outcome_unknown: 'tests/fault/commit.test.mjs', aborted: 'tests/system/commands.test.mjs' };
+  const never = ['internal', 'not_implemented'];
 
   for (const [code, [status, provoke]] of Object.entries(refusals)) {
     it(`${status} ${code} can be had`, async () => { refused(await provoke(), status, code); });
