@@ -19,6 +19,9 @@
 #include "schema/event.h"
 
 #define H_EPOCH "0123456789abcdef"
+
+/* In which the chain is made. */
+static const char *h_epoch = H_EPOCH;
 #define H_START_US (INT64_C(20600) * US_PER_DAY)
 
 static database_t database;
@@ -240,7 +243,7 @@ static inline err_t h_store(h_worker_t *self, slice_t bytes)
     self->n_heads = 0;
     assert_int_equal(message_kind(bytes, &content), MESSAGE_EVENTS);
     assert_true(events_open(&content, &seq, &n_events));
-    return audit_batch_store(self->pg, H_EPOCH, self->intray, &content, n_events, h_on_head, self,
+    return audit_batch_store(self->pg, h_epoch, self->intray, &content, n_events, h_on_head, self,
                              &self->result);
 }
 

@@ -478,6 +478,7 @@ static void a_stream_shortened_with_its_chain_is_found_by_the_anchors(void **sta
 static void set_epoch(const char *epoch)
 {
     char sql[100];
+    h_epoch = epoch;
     snprintf(sql, sizeof sql, "UPDATE log_epoch SET epoch = '%s'", epoch);
     script(database.url, "%s", sql);
 }
