@@ -120,6 +120,22 @@ describe('two processes on one database', () => {
       await refused(login.token);
     });
 
+    it('ends for a removed member on both', async () => {
+      const her = await Client.register(b.url);
+      const list = await me.list();
+      granted(await me.post(`/v1/lists/${list.id}/members`, { email: her.email, role: 'editor' }), 201);
+      const sockets = await everywhere(her.token);
+      for (const socket of sockets) assert.equal((await socket.subscribe(list.id)).op, 'snapshot');
+      granted(await at(a).delete(`/v1/lists/${list.id}/members/${her.account}`), 204);
+      await Promise.all(sockets.map((socket) => socket.find((m) => m.op === 'removed' && m.stream === list.id, 'that access has ended')));
+      const after = await me.task(list.id);
+      for (const program of [a, b]) assert.equal((await at(program, her).get(`/v1/lists/${list.id}`)).status, 404);
+      for (const socket of sockets) {
+        assert.ok(!socket.events(list.id).some((event) => event.task === after.id), 'nothing of it comes any more');
+        await socket.close();
+      }
+    });
+
     it('ends for all other logins on both when the password is changed', async () => {
       const her = await Client.register(a.url);
       const login = granted(await at(b, her).post('/v1/sessions', { email: her.email, password: her.password }), 201);
