@@ -66,7 +66,8 @@ lineage_t *lineage_new(const char *data_dir)
     if (self == NULL)
         abort();
     pthread_mutex_init(&self->lock, NULL);
-    if (!anchor_newest_read(data_dir, &self->anchor, error, sizeof error))
+    bool has_dir = data_dir != NULL && data_dir[0] != '\0';
+    if (has_dir && !anchor_newest_read(data_dir, &self->anchor, error, sizeof error))
         log_line(LOG_WARN, "lineage", "the anchors cannot be compared with the database",
                  "why=\"%s\"", error);
     return self;

@@ -20,7 +20,7 @@
 typedef struct lineage lineage_t;
 
 /* Knows nothing but what the newest anchors in DATA_DIR say; a file that cannot be read says
- * nothing, which is logged. Blocks. */
+ * nothing, which is logged. Without a directory (NULL or "") there are none. Blocks. */
 lineage_t *lineage_new(const char *data_dir);
 void lineage_destroy(lineage_t **self_p);
 

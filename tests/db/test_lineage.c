@@ -269,6 +269,17 @@ static void an_anchor_beyond_a_head_begins_a_new_epoch_once(void **state)
     assert_int_equal(n_epochs(), 2);
 }
 
+static void without_a_directory_there_are_no_anchors(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        lineage_t *homeless = lineage_new(i == 0 ? NULL : "");
+        greet(homeless);
+        lineage_destroy(&homeless);
+    }
+    assert_int_equal(n_epochs(), 1);
+}
+
 static void only_the_newest_anchors_count(void **state)
 {
     (void)state;
@@ -383,6 +394,7 @@ int main(void)
         TEST(no_session_can_be_used_before_it_was_compared),
         TEST(anchors_within_the_log_are_no_contradiction),
         TEST(an_anchor_beyond_a_head_begins_a_new_epoch_once),
+        TEST(without_a_directory_there_are_no_anchors),
         TEST(only_the_newest_anchors_count),
         TEST(a_torn_block_of_anchors_is_passed_over),
         TEST(anchors_of_an_epoch_that_the_database_does_not_know_are_ahead_of_it),
