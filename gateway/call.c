@@ -39,6 +39,8 @@ void call_detach(call_t *self)
     self->request = NULL;
     self->arena = NULL;
     self->gateway->http->n_open--;
+    if (self->on_gone != NULL)
+        self->on_gone(self->on_gone_arg);
     if (self->on_verify != NULL)
         workers_cancel(self->gateway->workers, self);
     uint64_t submitted = self->submitted;

@@ -47,6 +47,8 @@ struct call {
     call_hash_f *on_hash;
     call_match_f *on_match;
     call_verify_f *on_verify; /* NULL: nothing is being verified */
+    void (*on_gone)(void *arg); /* whom to tell that the client went away; NULL: nobody */
+    void *on_gone_arg;
 };
 
 /* Makes the call of a request; it has one reference, the request's. */

@@ -108,8 +108,27 @@ static void on_end(void *arg, int tag, const char *peer)
     listeners_dismiss(self->listeners, tag, peer);
 }
 
+static bool on_feed_writable(void *arg, feed_t *feed, buf_t *out, size_t room)
+{
+    return sse_on_writable(arg, feed, out, room);
+}
+
+static void on_feed_gone(void *arg, feed_t *feed)
+{
+    sse_on_gone(arg, feed);
+}
+
 static const server_handler_t handler = {
-    on_request, on_gone, on_upgrade, on_open, on_message, on_writable, on_close, on_end,
+    .on_request = on_request,
+    .on_gone = on_gone,
+    .on_upgrade = on_upgrade,
+    .on_open = on_open,
+    .on_message = on_message,
+    .on_writable = on_writable,
+    .on_close = on_close,
+    .on_end = on_end,
+    .on_feed_writable = on_feed_writable,
+    .on_feed_gone = on_feed_gone,
 };
 
 /* --- what TLS reports --- */

@@ -57,12 +57,14 @@ hub_t *hub_new(gateway_t *gateway)
     idmap_init(&self->accounts);
     init_links(self);
     self->arena = arena_new();
-    self->n_subscribers = metrics_gauge(metrics, "taskwire_subscribers", NULL,
-                                        "Subscriptions of WebSocket clients to streams");
+    self->n_subscribers =
+        metrics_gauge(metrics, "taskwire_subscribers", NULL, "Subscriptions of clients to streams");
     self->n_frames_sent = metrics_counter(metrics, "taskwire_frames_sent_total", NULL,
-                                          "Events delivered to WebSocket clients");
+                                          "Events delivered to clients that follow");
     self->n_resets = metrics_counter(metrics, "taskwire_resets_total", NULL,
                                      "Subscriptions that were told to resume");
+    self->n_event_streams = metrics_gauge(metrics, "taskwire_event_streams", NULL,
+                                          "Clients that read server-sent events");
     self->commit_to_frame =
         metrics_duration(metrics, "taskwire_commit_to_frame_seconds", NULL,
                          "From the time of an event until it is written to a socket");

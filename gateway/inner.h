@@ -117,7 +117,12 @@ bool ws_on_writable(gateway_t *gateway, socket_t *socket, buf_t *out, size_t roo
 void ws_on_close(gateway_t *gateway, socket_t *socket, int code);
 /* Once a second: login deadlines, tokens that expired. */
 void ws_on_tick(gateway_t *gateway);
-/* The program stops: 1012 to everyone. */
+/* The program stops: 1012 to everyone, event streams end. */
 void ws_drain(gateway_t *gateway);
+
+/* --- sse.c: event streams --- */
+
+bool sse_on_writable(gateway_t *gateway, feed_t *feed, buf_t *out, size_t room);
+void sse_on_gone(gateway_t *gateway, feed_t *feed);
 
 #endif

@@ -12,6 +12,7 @@
  *   deliver.c    what is written when a socket takes more
  *   backfill.c   events read from the log for who is behind the ring
  *   snapshot.c   the state of a stream for who cannot resume
+ *   sse.c        event streams: readers of one stream each, over HTTP
  *   recheck.c    access that changed
  *   ws_command.c commands */
 #ifndef TASKWIRE_LIVE_H
@@ -30,6 +31,8 @@
     ((size_t)256 * 1024) /* answers that a socket may leave waiting in any case */
 #define WS_OUTBOX_MAX_BYTES                                                                        \
     ((size_t)16 * 1024 * 1024) /* … and as long as all together leave less than that: */
+#define SSE_MAX 16384 /* event streams of a gateway, and of an account on it: */
+#define SSE_MAX_OF_ACCOUNT 1000
 #define HUB_OUTBOX_BYTES ((size_t)32 * 1024 * 1024)
 
 typedef struct ws ws_t;
@@ -38,6 +41,7 @@ typedef struct subscription subscription_t;
 typedef struct page page_t; /* backfill.c */
 typedef struct snapshot snapshot_t; /* snapshot.c */
 typedef struct roster roster_t; /* roster.c */
+typedef struct call call_t; /* gateway/call.h */
 
 /* A question that is under way for somebody who may be gone when the answer comes. */
 typedef struct {
@@ -73,8 +77,8 @@ typedef enum {
 typedef struct {
     char *ref; /* as JSON; NULL: none */
     bool can_resume; /* it named a position: */
-    int64_t after;
-    char epoch[EPOCH_CHARS];
+    int64_t after; /* of an event stream also SSE_FROM_HEAD */
+    char epoch[EPOCH_CHARS]; /* of an event stream all 0 if any will do */
     bool closed;
     int64_t deadline_us; /* for the stream to be followed; monotonic */
 } opening_t;
@@ -98,7 +102,7 @@ struct subscription {
     bool must_check_again; /* access changed while `ask` was under way */
 };
 
-/* --- a socket --- */
+/* --- a socket, or who reads an event stream --- */
 
 typedef enum {
     WS_ANONYMOUS, /* has not said who it is */
@@ -110,7 +114,10 @@ typedef enum {
 struct ws {
     gateway_t *gateway;
     hub_t *hub;
-    socket_t *socket; /* NULL until it is open */
+    socket_t *socket; /* NULL until it is open, and of an event stream; that has */
+    call_t *call; /* its request until it is answered, then */
+    feed_t *feed; /* the answer */
+    int64_t written_us; /* when something went out; of an event stream only; monotonic */
     char address[PEER_CHARS]; /* the client's, behind proxies too */
     link_t of_hub;
     link_t suspect; /* in hub.suspects while its token is looked up again */
@@ -169,6 +176,7 @@ struct hub {
     link_t rosters; /* of sockets that follow all of their account's streams */
     link_t unread_rosters;
     uint32_t n_reading_rosters;
+    uint32_t n_feeds; /* event streams, those that have not begun included */
     uint32_t n_loading;
     size_t n_snapshot_bytes;
     arena_t *arena; /* of the message being handled */
@@ -177,6 +185,7 @@ struct hub {
     metric_t *n_subscribers;
     metric_t *n_frames_sent;
     metric_t *n_resets;
+    metric_t *n_event_streams;
     metric_t *commit_to_frame;
 };
 
@@ -201,6 +210,12 @@ ask_t *ask_new(hub_t *hub, void *asker);
 
 /* A socket that is about to open. */
 ws_t *ws_new(gateway_t *gateway, encoding_t encoding);
+/* Ends all that it follows and frees it. */
+void ws_destroy(ws_t *self);
+/* It is this account's from here on. */
+void ws_keep_identity(ws_t *self, const identity_t *identity);
+/* What was to be said is not said. */
+void ws_drop_outbox(ws_t *self);
 /* Finds out whose secret that is; what comes meanwhile is held. */
 void ws_identify(ws_t *self, slice_t secret);
 /* Begins an answer in the outbox, and ends it; between them the JSON is appended to `outbox`. */
@@ -223,7 +238,9 @@ void ws_settled(ws_t *self);
 
 void subscribe(ws_t *ws, const ws_request_t *request);
 void unsubscribe(ws_t *ws, const ws_request_t *request);
-/* What stands against it that can be said without asking the database. */
+/* What stands against it that can be said without asking the database; the former without counting
+ * it as one more request. */
+problem_t subscribe_check_stream(const ws_t *ws, const ws_request_t *request);
 problem_t subscribe_check(ws_t *ws, const ws_request_t *request);
 /* Subscribes to a stream; one of the same stream begins anew. `is_of_all`: the client did not name
  * it, so if it may not read it, that is `removed`. */
@@ -295,6 +312,29 @@ void snapshot_drop(subscription_t *subscription);
 /* Whether a message of it has gone out. */
 bool snapshot_has_begun(const subscription_t *subscription);
 void snapshot_tick(hub_t *hub);
+
+/* --- sse.c --- */
+
+#define SSE_FROM_HEAD INT64_C(-1)
+
+/* The position that a client of an event stream has. */
+typedef struct {
+    int64_t after; /* SSE_FROM_HEAD: none, it wants what comes from now on */
+    slice_t epoch; /* absent: any */
+} sse_place_t;
+
+/* Answers the call with an event stream, or with a problem. */
+void sse_open(call_t *call, const uuid_t *stream, const sse_place_t *place);
+/* Its access and this head were looked up: it begins, or has to read the state anew. */
+void sse_answer(subscription_t *self, const pg_result_t *result);
+/* What ends it; the subscription is gone afterwards, the reader soon, or at once if it has not
+ * begun. */
+void sse_refuse(subscription_t *self, const problem_t *problem);
+void sse_reset(subscription_t *self, const char *reason);
+void sse_remove(subscription_t *self);
+void sse_close(ws_t *self, int code, const char *reason);
+/* Once a second. */
+void sse_tick(ws_t *self);
 
 /* --- recheck.c --- */
 

@@ -70,6 +70,15 @@ void reply_bytes(call_t *call, int status, const char *content_type, slice_t byt
         buf_fini(&http->body);
 }
 
+feed_t *reply_feed(call_t *call, const char *content_type, void *user)
+{
+    request_t *request = call->request;
+    http_count(call->gateway->http, call, 200);
+    slice_t headers = make_headers(call, 200);
+    call_detach(call);
+    return request_feed(request, content_type, headers, user);
+}
+
 void reply_json(call_t *call, int status, slice_t json)
 {
     reply_bytes(call, status, "application/json", json);

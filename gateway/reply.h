@@ -15,6 +15,9 @@ void reply_bytes(call_t *call, int status, const char *content_type, slice_t byt
 /* Without a body: 204, 304. */
 void reply_empty(call_t *call, int status);
 
+/* Begins an answer without an end. */
+feed_t *reply_feed(call_t *call, const char *content_type, void *user);
+
 void reply_problem(call_t *call, const problem_t *problem);
 /* A problem with one sentence; NULL: only the title. */
 void reply_err(call_t *call, err_t err, const char *detail);

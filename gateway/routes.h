@@ -59,6 +59,9 @@ void route_member_delete(call_t *call);
 extern const param_t route_list_events_params[];
 void route_list_events(call_t *call);
 void route_me_events(call_t *call);
+/* Whether the client asks for the events as they come, and the answer to that (routes_feed.c). */
+bool route_wants_feed(const call_t *call);
+void route_feed(call_t *call, const uuid_t *stream);
 void route_task_history(call_t *call);
 
 /* --- routes_task.c --- */

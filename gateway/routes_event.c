@@ -139,13 +139,6 @@ static void show_events(call_t *call, const pg_result_t *result)
 static bool read_events_query(call_t *call, events_t *events)
 {
     problem_t problem = {0};
-    static const char stream_type[] = "text/event-stream";
-    slice_t accept = request_header(call->request, HEADER_ACCEPT);
-    if (accept.n_bytes > 0 &&
-        memmem(accept.data, accept.n_bytes, stream_type, strlen(stream_type)) != NULL) {
-        reply_err(call, ERR_NOT_IMPLEMENTED, "A live stream of events is not supported yet.");
-        return false;
-    }
     if (!query_int(&call->query, "after", 0, QUERY_INT_MAX, &events->after, call->arena,
                    &problem)) {
         reply_problem(call, &problem);
@@ -158,6 +151,10 @@ static bool read_events_query(call_t *call, events_t *events)
 
 static void read_events(call_t *call, const uuid_t *stream, const pg_stmt_t *stmt)
 {
+    if (route_wants_feed(call)) {
+        route_feed(call, stream);
+        return;
+    }
     events_t *events = arena_alloc(call->arena, sizeof *events);
     *events = (events_t){.stream = *stream, .stmt = stmt};
     if (!read_events_query(call, events))

@@ -66,8 +66,9 @@ static void on_turn(uv_prepare_t *flusher)
     server_t *self = flusher->data;
     uv_idle_stop(&self->waker);
     http_flush(self);
+    feed_flush(self);
     ws_flush(self);
-    if (!TAILQ_EMPTY(&self->ready) || !TAILQ_EMPTY(&self->writers))
+    if (!TAILQ_EMPTY(&self->ready) || !TAILQ_EMPTY(&self->feeders) || !TAILQ_EMPTY(&self->writers))
         server_wake(self);
 }
 
@@ -129,6 +130,7 @@ server_t *server_new(struct uv_loop_s *loop, const char *name, const server_limi
     self->arg = arg;
     LIST_INIT(&self->conns);
     TAILQ_INIT(&self->ready);
+    TAILQ_INIT(&self->feeders);
     LIST_INIT(&self->sockets);
     TAILQ_INIT(&self->writers);
     raise_file_limit();

@@ -20,6 +20,7 @@ struct uv_loop_s;
 typedef struct server server_t;
 typedef struct request request_t; /* one HTTP request, until it is answered or gone */
 typedef struct socket_s socket_t; /* one WebSocket */
+typedef struct conn feed_t; /* one answer without an end */
 
 typedef enum {
     METHOD_GET,
@@ -74,6 +75,11 @@ typedef struct {
     void (*on_close)(void *arg, socket_t *socket, int code);
     /* A connection that was adopted has ended, whatever it spoke at last. */
     void (*on_end)(void *arg, int tag, const char *peer);
+    /* The client of a long answer takes more bytes: append them, together at most about `room`.
+     * True: there is more, ask again when these are out. */
+    bool (*on_feed_writable)(void *arg, feed_t *feed, buf_t *out, size_t room);
+    /* The long answer has ended, or its client went away; the pointer is dead afterwards. */
+    void (*on_feed_gone)(void *arg, feed_t *feed);
 } server_handler_t;
 
 typedef struct {
@@ -134,6 +140,19 @@ int64_t request_started_us(const request_t *self); /* monotonic */
  * copied. For HEAD the body is left out. */
 void request_reply(request_t *self, int status, const char *content_type, slice_t headers,
                    slice_t body);
+
+/* --- an answer without an end, and without a length --- */
+
+/* Begins one with status 200 in place of request_reply, and ends the request: its pointer is dead
+ * afterwards. In HTTP/1.1 it goes out in chunks. A client that takes nothing of what waits for it
+ * for body_us loses its connection. The feed lives until on_feed_gone. */
+feed_t *request_feed(request_t *self, const char *content_type, slice_t headers, void *user);
+void *feed_user(const feed_t *self);
+/* Asks for on_feed_writable. */
+void feed_want_write(feed_t *self);
+/* Ends the answer, after what the owner still wants to write, and closes the connection.
+ * on_feed_gone follows, never from within. */
+void feed_end(feed_t *self);
 
 /* --- a WebSocket --- */
 

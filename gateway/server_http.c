@@ -9,7 +9,7 @@
  * and from the start. What a client sends ahead waits, up to a bound, and is looked at when the
  * answer is out. After the last answer our side is shut and what still arrives is read and dropped
  * for a moment: closing at once would reset the connection, and the client would never read why. */
-#include "gateway/server_private.h"
+#include "gateway/server_conn.h"
 
 #include "actors/clock.h"
 #include "schema/limits.h"
@@ -25,39 +25,6 @@
 #define LINGER_US INT64_C(2000000)
 #define BODY_RESERVE_BYTES ((size_t)64 * 1024)
 #define CONTINUE "HTTP/1.1 100 Continue\r\n\r\n"
-
-typedef enum {
-    CONN_HEAD, /* a request's head is awaited, or has come in part */
-    CONN_BODY, /* its body */
-    CONN_ASKED, /* the owner has the request */
-    CONN_SENDING, /* the kernel did not take all of the answer */
-    CONN_LINGER, /* our side is shut */
-    CONN_GONE, /* only memory, until libuv has closed the handle */
-} conn_state_t;
-
-struct conn {
-    uv_poll_t poll;
-    LIST_ENTRY(conn) of_server;
-    TAILQ_ENTRY(conn) of_ready;
-    wheel_timer_t timer;
-    server_t *server;
-    request_t *request; /* in CONN_BODY and CONN_ASKED */
-    arrival_t from;
-    int events; /* what libuv watches */
-    conn_state_t state;
-    bool is_ready; /* in server.ready */
-    bool is_reading; /* what came is being gone through, further up the stack */
-    bool is_partial; /* part of a head has come */
-    bool is_first; /* no request yet */
-    bool ends; /* the answer under way is the last one */
-    buf_t in; /* what came and could not be used yet */
-    size_t line; /* see framing_scan */
-    buf_t out; /* what the kernel did not take */
-    size_t n_sent;
-    int n_queued; /* bytes in the kernel when we last looked */
-};
-
-static void conn_watch(conn_t *conn);
 
 /* --- a connection's end --- */
 
@@ -95,13 +62,15 @@ static void conn_leave(conn_t *conn)
     uv_close((uv_handle_t *)&conn->poll, on_conn_closed);
 }
 
-static void conn_close(conn_t *conn)
+void conn_close(conn_t *conn)
 {
     if (conn->state == CONN_GONE)
         return;
     server_t *server = conn->server;
     if (conn->state == CONN_ASKED && conn->request != NULL)
         server->handler.on_gone(server->arg, conn->request);
+    if (conn->state == CONN_FEEDING)
+        feed_forget(conn);
     if (conn->request != NULL)
         end_request(conn);
     conn_leave(conn);
@@ -109,7 +78,7 @@ static void conn_close(conn_t *conn)
     server->handler.on_end(server->arg, conn->from.tag, conn->from.peer);
 }
 
-static void conn_linger(conn_t *conn)
+void conn_linger(conn_t *conn)
 {
     conn->state = CONN_LINGER;
     buf_reset(&conn->in);
@@ -141,7 +110,7 @@ static void conn_rest(conn_t *conn)
 }
 
 /* Hands bytes to the kernel. False: the connection is broken. */
-static bool send_parts(const conn_t *conn, slice_t first, slice_t second, size_t *n_sent)
+bool conn_send_parts(const conn_t *conn, slice_t first, slice_t second, size_t *n_sent)
 {
     struct iovec parts[] = {
         {.iov_base = (void *)(uintptr_t)first.data, .iov_len = first.n_bytes},
@@ -161,7 +130,7 @@ static slice_t after(slice_t bytes, size_t n_used)
 static void conn_send(conn_t *conn, slice_t head, slice_t body)
 {
     size_t n_sent;
-    if (!send_parts(conn, head, body, &n_sent)) {
+    if (!conn_send_parts(conn, head, body, &n_sent)) {
         conn_close(conn);
         return;
     }
@@ -179,7 +148,7 @@ static void conn_send(conn_t *conn, slice_t head, slice_t body)
 static void conn_send_more(conn_t *conn)
 {
     size_t n_sent;
-    if (!send_parts(conn, after(buf_slice(&conn->out), conn->n_sent), slice_none(), &n_sent)) {
+    if (!conn_send_parts(conn, after(buf_slice(&conn->out), conn->n_sent), slice_none(), &n_sent)) {
         conn_close(conn);
         return;
     }
@@ -273,7 +242,7 @@ static void conn_begin_body(conn_t *conn)
     if (!conn->request->head.expects_continue)
         return;
     size_t n_sent;
-    bool is_sent = send_parts(conn, slice_str(CONTINUE), slice_none(), &n_sent);
+    bool is_sent = conn_send_parts(conn, slice_str(CONTINUE), slice_none(), &n_sent);
     if (!is_sent || n_sent < strlen(CONTINUE))
         conn_close(conn);
 }
@@ -369,6 +338,7 @@ static size_t conn_take(conn_t *conn, slice_t bytes)
     case CONN_ASKED:
     case CONN_SENDING:
         return 0;
+    case CONN_FEEDING:
     case CONN_LINGER:
     case CONN_GONE:
         return bytes.n_bytes;
@@ -441,6 +411,8 @@ static void on_event(uv_poll_t *poll, int status, int events)
     conn_t *conn = poll->data;
     if (status < 0 || (events & UV_DISCONNECT) != 0)
         conn_close(conn);
+    if (conn->state == CONN_FEEDING && (events & UV_WRITABLE) != 0)
+        feed_write(conn);
     if (conn->state == CONN_SENDING && (events & UV_WRITABLE) != 0)
         conn_send_more(conn);
     else if (conn->state != CONN_GONE && (events & UV_READABLE) != 0)
@@ -459,13 +431,15 @@ static int wanted_events(const conn_t *conn)
         return conn->in.n_bytes < SERVER_READ_BYTES ? UV_READABLE : UV_DISCONNECT;
     case CONN_SENDING:
         return UV_WRITABLE;
+    case CONN_FEEDING:
+        return feed_is_stuck(conn) ? UV_READABLE | UV_WRITABLE : UV_READABLE;
     case CONN_GONE:
         return 0;
     }
     return 0;
 }
 
-static void conn_watch(conn_t *conn)
+void conn_watch(conn_t *conn)
 {
     int events = wanted_events(conn);
     if (conn->state == CONN_GONE || events == conn->events)
@@ -490,6 +464,10 @@ static void on_deadline(wheel_timer_t *timer)
     conn_t *conn = (conn_t *)((uint8_t *)timer - offsetof(conn_t, timer));
     if (conn->state == CONN_SENDING && is_moving(conn)) {
         server_set_timer(conn->server, timer, conn->server->limits.body_us);
+        return;
+    }
+    if (conn->state == CONN_FEEDING) {
+        feed_look(conn);
         return;
     }
     bool is_late = conn->state == CONN_BODY || (conn->state == CONN_HEAD && conn->is_partial);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the files of the server share: server.c (the server itself, its turns and its end),
- * server_http.c (connections that speak HTTP), server_request.c (what the owner sees of a request),
- * server_reply.c (what answers look like) and server_ws.c (WebSockets, and with them all that knows
- * libwebsockets). */
+ * server_http.c (connections that speak HTTP), server_feed.c (answers without an end),
+ * server_request.c (what the owner sees of a request), server_reply.c (what answers look like) and
+ * server_ws.c (WebSockets, and with them all that knows libwebsockets). */
 #ifndef TASKWIRE_SERVER_PRIVATE_H
 #define TASKWIRE_SERVER_PRIVATE_H
 
@@ -50,6 +50,7 @@ struct server {
     wheel_t *wheel;
     LIST_HEAD(, conn) conns;
     TAILQ_HEAD(, conn) ready; /* with bytes that came before the last answer went out */
+    TAILQ_HEAD(, conn) feeders; /* long answers with something to write, or to end */
     size_t n_conns;
     LIST_HEAD(, socket_s) sockets;
     TAILQ_HEAD(, socket_s) writers; /* with something to write */
@@ -71,7 +72,7 @@ struct server {
 int64_t server_now_us(const server_t *self);
 /* Sets a deadline `after_us` from now. */
 void server_set_timer(server_t *self, wheel_timer_t *timer, int64_t after_us);
-/* The loop must not wait: there is something in `ready` or `writers`. */
+/* The loop must not wait: there is something in `ready`, `feeders` or `writers`. */
 void server_wake(server_t *self);
 /* Somebody's handle has been closed. */
 void server_handle_closed(server_t *self);
@@ -86,6 +87,8 @@ typedef struct {
     const char *content_type; /* NULL: none */
     slice_t headers; /* further lines */
     size_t n_body; /* its bytes, which for HEAD do not follow */
+    bool is_endless; /* the body has no length; */
+    bool is_chunked; /* it comes in chunks, else until the connection closes */
     bool is_last; /* of its connection */
     bool says_keep_alive; /* which HTTP/1.0 wants to be told */
 } answer_t;
@@ -107,6 +110,11 @@ void http_flush(server_t *server);
 void http_drain(server_t *server);
 /* Closes every connection; who waits for an answer is told that it is gone. */
 void http_close_all(server_t *server);
+
+/* --- server_feed.c --- */
+
+/* Writes for all long answers that want to. */
+void feed_flush(server_t *server);
 
 /* --- server_ws.c --- */
 

@@ -97,7 +97,9 @@ void answer_put_head(server_t *server, const answer_t *answer, buf_t *out)
         buf_append_str(out, answer->content_type);
         buf_append_str(out, "\r\n");
     }
-    if (answer_has_body(answer->status)) {
+    if (answer->is_chunked) {
+        buf_append_str(out, "Transfer-Encoding: chunked\r\n");
+    } else if (!answer->is_endless && answer_has_body(answer->status)) {
         buf_append_str(out, "Content-Length: ");
         put_number(out, answer->n_body);
         buf_append_str(out, "\r\n");

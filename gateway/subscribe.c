@@ -86,6 +86,10 @@ void subscription_refuse(subscription_t *self, err_t err, const char *detail)
     if (subscription_is_account(self))
         roster_account_refused(self->ws);
     problem_t problem = {.err = err, .detail = detail ? slice_str(detail) : slice_none()};
+    if (self->ws->encoding == ENCODING_SSE) {
+        sse_refuse(self, &problem);
+        return;
+    }
     size_t place = begin(self, "error");
     ws_put_key(&self->ws->outbox, "problem");
     problem_put_json(&problem, slice_none(), &self->ws->outbox);
@@ -99,10 +103,14 @@ void subscription_refuse(subscription_t *self, err_t err, const char *detail)
 
 void subscription_reset(subscription_t *self, const char *reason)
 {
+    metric_add(self->ws->hub->n_resets, 1);
+    if (self->ws->encoding == ENCODING_SSE) {
+        sse_reset(self, reason);
+        return;
+    }
     size_t place = begin(self, "reset");
     ws_put_text(&self->ws->outbox, "reason", slice_str(reason));
     ws_end(self->ws, place);
-    metric_add(self->ws->hub->n_resets, 1);
     subscription_end(self);
 }
 
@@ -110,6 +118,10 @@ void subscription_remove(subscription_t *self)
 {
     ws_t *ws = self->ws;
     uuid_t stream = *subscription_stream(self);
+    if (ws->encoding == ENCODING_SSE) {
+        sse_remove(self);
+        return;
+    }
     ws_end(ws, begin(self, "removed"));
     subscription_end(self);
     roster_lost(ws, &stream);
@@ -143,7 +155,7 @@ static err_t ask_head(subscription_t *self)
     pg_params_reset(&hub->params);
     pg_put_uuid(&hub->params, subscription_stream(self));
     pg_put_uuid(&hub->params, &self->ws->by_account.id);
-    pg_put_i64(&hub->params, after < AFTER_MAX ? after : AFTER_MAX);
+    pg_put_i64(&hub->params, after >= 0 && after < AFTER_MAX ? after : AFTER_MAX);
     ask_t *ask = ask_new(hub, self);
     err_t err = reads_query(hub->gateway->reads, &select_head, &hub->params, on_head, ask);
     if (err != ERR_OK) {
@@ -199,6 +211,8 @@ static void go_on(subscription_t *self, pg_fate_t fate, const pg_result_t *resul
         subscription_refuse(self, ERR_NOT_FOUND, SUBSCRIBE_NOT_FOUND);
     else if (!hub_is_epoch(self->ws->hub, pg_bytes(result, 0, 1)))
         subscription_await_epoch(self);
+    else if (self->ws->encoding == ENCODING_SSE)
+        sse_answer(self, result);
     else if (can_resume(self->opening, result))
         answer_subscribed(self, result);
     else
@@ -275,9 +289,8 @@ static bool is_restricted_from(const ws_t *ws, const uuid_t *stream)
     return ws->n_lists > 0;
 }
 
-problem_t subscribe_check(ws_t *ws, const ws_request_t *request)
+problem_t subscribe_check_stream(const ws_t *ws, const ws_request_t *request)
 {
-    problem_t problem = {0};
     if ((ws->scopes & SCOPE_READ) == 0)
         return (problem_t){.err = ERR_FORBIDDEN, .detail = slice_str("This token may not read.")};
     if (!request->is_all && is_restricted_from(ws, &request->stream))
@@ -285,11 +298,29 @@ problem_t subscribe_check(ws_t *ws, const ws_request_t *request)
     if (!request->is_all && ws->n_subscriptions >= WS_MAX_SUBSCRIPTIONS)
         return (problem_t){.err = ERR_OVERLOADED,
                            .detail = slice_str("Too many subscriptions on one connection.")};
-    (void)ws_admit(ws, &problem);
+    return (problem_t){0};
+}
+
+problem_t subscribe_check(ws_t *ws, const ws_request_t *request)
+{
+    problem_t problem = subscribe_check_stream(ws, request);
+    if (problem.err == ERR_OK)
+        (void)ws_admit(ws, &problem);
     return problem;
 }
 
-static opening_t *opening_new(const ws_request_t *request)
+/* Of an event stream any position is looked up; an epoch of another form is no epoch. */
+static void keep_epoch(opening_t *self, slice_t epoch, bool is_event_stream)
+{
+    bool is_whole = epoch.n_bytes == EPOCH_CHARS;
+    self->can_resume = is_event_stream || (self->can_resume && is_whole);
+    if (is_whole)
+        memcpy(self->epoch, epoch.data, EPOCH_CHARS);
+    else if (epoch.data != NULL)
+        self->epoch[0] = '?';
+}
+
+static opening_t *opening_new(const ws_request_t *request, bool is_event_stream)
 {
     opening_t *self = calloc(1, sizeof *self);
     if (self == NULL)
@@ -301,9 +332,8 @@ static opening_t *opening_new(const ws_request_t *request)
     }
     self->closed = request->closed;
     self->after = request->after;
-    self->can_resume = request->has_after && request->epoch.n_bytes == EPOCH_CHARS;
-    if (self->can_resume)
-        memcpy(self->epoch, request->epoch.data, EPOCH_CHARS);
+    self->can_resume = request->has_after;
+    keep_epoch(self, request->epoch, is_event_stream);
     return self;
 }
 
@@ -321,7 +351,7 @@ void subscription_begin(ws_t *ws, const ws_request_t *request, bool is_of_all)
     link_init(&self->waiting);
     self->ws = ws;
     self->is_of_all = is_of_all;
-    self->opening = opening_new(request);
+    self->opening = opening_new(request, ws->encoding == ENCODING_SSE);
     link_append(&ws->subscriptions, &self->of_socket);
     ws->n_subscriptions++;
     subscription_await_epoch(self);

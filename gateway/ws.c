@@ -53,14 +53,14 @@ static bool is_logged_in(const ws_t *self)
     return !uuid_is_nil(&self->by_account.id);
 }
 
-static void drop_outbox(ws_t *self)
+void ws_drop_outbox(ws_t *self)
 {
     self->hub->n_outbox_bytes -= self->outbox.n_bytes;
     buf_fini(&self->outbox);
     self->outbox_at = 0;
 }
 
-static void ws_destroy(ws_t *self)
+void ws_destroy(ws_t *self)
 {
     roster_drop(self);
     while (!link_is_alone(&self->subscriptions))
@@ -70,9 +70,13 @@ static void ws_destroy(ws_t *self)
         self->ask->asker = NULL;
     if (is_logged_in(self))
         idmap_remove(&self->hub->accounts, &self->by_account);
+    if (self->encoding == ENCODING_SSE) {
+        self->hub->n_feeds--;
+        metric_add(self->hub->n_event_streams, -1);
+    }
     link_leave(&self->suspect);
     link_leave(&self->of_hub);
-    drop_outbox(self);
+    ws_drop_outbox(self);
     buf_fini(&self->held);
     free(self->hello_ref);
     free(self->lists);
@@ -83,9 +87,13 @@ void ws_close(ws_t *self, int code, const char *reason)
 {
     if (self->state == WS_CLOSING)
         return;
+    if (self->encoding == ENCODING_SSE) {
+        sse_close(self, code, reason);
+        return;
+    }
     self->state = WS_CLOSING;
     self->close_code = code;
-    drop_outbox(self);
+    ws_drop_outbox(self);
     if (self->socket != NULL)
         socket_close(self->socket, code, reason);
 }
@@ -94,10 +102,14 @@ void ws_close(ws_t *self, int code, const char *reason)
 
 void ws_wake(ws_t *self)
 {
-    if (self->is_writing || self->state == WS_CLOSING || self->socket == NULL)
+    bool is_open = self->socket != NULL || self->feed != NULL;
+    if (self->is_writing || self->state == WS_CLOSING || !is_open)
         return;
     self->is_writing = true;
-    socket_want_write(self->socket);
+    if (self->feed != NULL)
+        feed_want_write(self->feed);
+    else
+        socket_want_write(self->socket);
 }
 
 size_t ws_begin(ws_t *self)
@@ -153,7 +165,7 @@ static void flush(ws_t *self, buf_t *out, size_t room)
         self->outbox_at += n_bytes;
     }
     if (self->outbox_at == self->outbox.n_bytes)
-        drop_outbox(self);
+        ws_drop_outbox(self);
 }
 
 /* Whether it has been told all that it asked for, where that must come before its end. */
@@ -234,7 +246,7 @@ static void handle_held(ws_t *self)
 
 /* --- login --- */
 
-static void keep_identity(ws_t *self, const identity_t *identity)
+void ws_keep_identity(ws_t *self, const identity_t *identity)
 {
     self->token = identity->token;
     self->is_session = identity->is_session;
@@ -283,7 +295,7 @@ static void on_identified(void *arg, err_t err, const identity_t *identity)
         return;
     }
     self->state = WS_OPEN;
-    keep_identity(self, identity);
+    ws_keep_identity(self, identity);
     if (self->socket != NULL)
         enter(self);
 }
@@ -430,6 +442,8 @@ static void tick(ws_t *self, now_t now)
         ws_close(self, CLOSE_LOGGED_OUT, "the token has expired");
     else if (self->is_ending && is_late)
         ws_close(self, CLOSE_RESTARTING, "restarting");
+    else if (self->feed != NULL)
+        sse_tick(self);
 }
 
 void ws_on_tick(gateway_t *gateway)
@@ -454,7 +468,8 @@ static void end_soon(ws_t *self, now_t now)
         return;
     self->is_ending = true;
     self->deadline_us = now.mono_us + DRAIN_LIMIT_US;
-    if (self->state != WS_OPEN || has_nothing_left(self))
+    bool is_at_once = self->state != WS_OPEN || self->encoding == ENCODING_SSE;
+    if (is_at_once || has_nothing_left(self))
         ws_close(self, CLOSE_RESTARTING, "restarting");
 }
 

@@ -10,8 +10,8 @@
 import assert from 'node:assert/strict';
 import { parseArgs } from 'node:util';
 import { Bench, command as runCommand } from '../lib/program.mjs';
-import { Client, uuid } from '../lib/client.mjs';
-import { Follower } from '../lib/follower.mjs';
+import { Client, MSGPACK, uuid } from '../lib/client.mjs';
+import { FeedFollower, Follower } from '../lib/follower.mjs';
 import { random, waitFor } from '../lib/wait.mjs';
 
 const REFUSED_FOR_GOOD = new Set(['not_found', 'forbidden', 'conflict', 'exists', 'precondition_failed', 'invalid']);
@@ -184,7 +184,11 @@ async function prepare(bench, nClients, seed) {
   }
   return clients.map((client, i) => {
     const mine = lists.filter((list) => list.members.includes(i)).map((list) => list.id);
-    const author = new Author(client, new Follower(client.url, client.token, mine), mine, random(seed * 1000 + i));
+    // Each in another way: JSON or msgpack, list by list or all at once; one in three reads event streams besides.
+    const way = { protocol: i % 2 ? MSGPACK : 'taskwire.v1.json', all: i % 4 > 1 };
+    const author = new Author(client, new Follower(client.url, client.token, mine, way), mine, random(seed * 1000 + i));
+    author.followers = [author.follower];
+    if (i % 3 === 0) author.followers.push(new FeedFollower(client.url, client.token, mine));
     author.others = clients.map((other) => other.account);
     return author;
   });
@@ -288,8 +292,17 @@ async function checkDatabase(bench) {
   await none('nothing was a dead letter', 'SELECT actor, event_id, reason FROM dead_letter');
 }
 
-function checkFollower(author, list, tasks) {
-  const stream = author.follower.streams.get(list);
+// Who follows all follows just what there is.
+async function checkStreams(bench, author) {
+  if (!author.follower.all) return;
+  const rows = await bench.cluster.query(`SELECT m.list FROM member m JOIN list l ON l.id = m.list AND l.deleted_at IS NULL
+    WHERE m.account = '${author.client.account}'`);
+  const there = [author.client.account, ...rows.map(([list]) => list)];
+  assert.deepEqual([...author.follower.streams.keys()].sort(), there.sort(), 'the streams of who follows all');
+}
+
+function checkFollower(follower, list, tasks) {
+  const stream = follower.streams.get(list);
   const live = [...stream.tasks.values()].filter((task) => task.deleted_at === null);
   assert.equal(live.length, tasks.size, `follower of ${list} has as many tasks as the database`);
   for (const task of live) assert.deepEqual(task, tasks.get(task.id), `task ${task.id} is the same`);
@@ -309,15 +322,15 @@ async function checkSuccessors(bench, tasks) {
 
 // Everything that the log brings about has happened: no reminder is due, no occurrence missing, all is audited.
 async function comeToRest(bench, authors) {
-  await waitFor(() => authors.every((author) => author.follower.isReady), 'every follower is connected', 60_000);
+  await waitFor(() => authors.every((author) => author.followers.every((follower) => follower.isReady)), 'every follower is connected', 60_000);
   await settle(bench, 'the reminders have fired', 'SELECT count(*) FROM reminder WHERE state = 0 AND fire_at < now() + interval \'12 seconds\'');
   await settle(bench, 'every event is handled by every actor', `SELECT count(*) FROM (SELECT shard, max(id) AS top FROM event GROUP BY shard) e
     CROSS JOIN (VALUES ('recurrence'), ('reminder'), ('audit')) a(actor) LEFT JOIN relay_position p ON p.actor = a.actor AND p.shard = e.shard
     WHERE p.id IS DISTINCT FROM e.top`);
   await settle(bench, 'every event is audited', `SELECT count(*) FROM stream s LEFT JOIN audit_head h ON h.stream = s.id WHERE h.rev IS DISTINCT FROM s.head`);
   const heads = new Map((await bench.cluster.query('SELECT id, head FROM stream')).map(([id, head]) => [id, Number(head)]));
-  await waitFor(() => authors.every((author) => [...author.follower.streams]
-    .every(([id, stream]) => stream.rev === heads.get(id))), 'every follower is at the head', 60_000);
+  await waitFor(() => authors.every((author) => author.followers.every((follower) => [...follower.streams]
+    .every(([id, stream]) => stream.rev === heads.get(id)))), 'every follower is at the head', 60_000);
 }
 
 export async function ledger({
@@ -338,17 +351,18 @@ export async function ledger({
     await checkDatabase(bench);
     const tasksOfAll = [];
     for (const author of authors) {
-      assert.deepEqual(author.follower.faults.slice(0, 3), [], 'followers saw each rev once and in order');
+      for (const { faults } of author.followers) assert.deepEqual(faults.slice(0, 3), [], 'followers saw each rev once and in order');
+      await checkStreams(bench, author);
       for (const list of author.lists) {
         const tasks = await everyTask(author.client, list);
-        checkFollower(author, list, tasks);
+        for (const follower of author.followers) checkFollower(follower, list, tasks);
         tasksOfAll.push(...tasks.values());
       }
     }
     const closed = await checkSuccessors(bench, tasksOfAll);
     const fired = await bench.cluster.value('SELECT count(*) FROM event WHERE type = 11');
     const events = await bench.cluster.value('SELECT count(*) FROM event');
-    const follower = authors.reduce((sum, { follower: f }) => {
+    const follower = authors.flatMap((author) => author.followers).reduce((sum, f) => {
       for (const key of Object.keys(f.counts)) sum[key] = (sum[key] ?? 0) + f.counts[key];
       return sum;
     }, {});
@@ -357,7 +371,7 @@ export async function ledger({
     say(`ledger: ${seconds.toFixed(0)} s, killed ${JSON.stringify(killed)}, commands ${JSON.stringify(counts)}, events ${events}, ` +
       `closed occurrences ${closed}, reminders fired ${fired}, followers ${JSON.stringify(follower)}, ${verified.stdout.trim().split('\n').pop()}`);
   } finally {
-    for (const author of authors) author.follower.stop();
+    for (const author of authors) for (const follower of author.followers) follower.stop();
     await bench.stop();
   }
 }

@@ -388,8 +388,6 @@ describe('HTTP rules', { timeout: 600_000 }, () => {
       refused(await me.request(method, path, body), 501, 'not_implemented');
       refused(await new Client(url).request(method, path, body), 401, 'unauthenticated');
     }
-    const live = await me.get(`/v1/lists/${list.id}/events`, { Accept: 'text/event-stream' });
-    refused(live, 501, 'not_implemented');
   });
 
   it('every answer has a Request-Id of its own, and is not to be cached', async () => {

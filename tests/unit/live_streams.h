@@ -12,6 +12,7 @@
 #include "actors/pg_loop.h"
 #include "actors/sync.h"
 #include "gateway/auth.h"
+#include "gateway/call.h"
 #include "gateway/live.h"
 #include "schema/json.h"
 
@@ -97,10 +98,15 @@ struct request {
     slice_t secret;
     slice_t protocol;
     bool is_foreign;
+    struct socket_s *socket; /* of a call that asks for an event stream */
 };
 
 struct socket_s {
     int account;
+    bool is_feed; /* an event stream; then: */
+    int status; /* 0: not answered yet */
+    struct call call;
+    struct request request;
     void *user;
     bool speaks_msgpack; /* what it sends and receives is turned from and into JSON */
     size_t limit;

@@ -8,6 +8,7 @@
 #ifndef TASKWIRE_LIVE_WORLD_H
 #define TASKWIRE_LIVE_WORLD_H
 
+#include "gateway/reply.h"
 #include "tests/unit/live_database.h"
 
 /* In place of libsodium's: what the tables are keyed by follows from the test's seed too. */
@@ -196,12 +197,103 @@ static inline void w_take_frames(socket_t *self, slice_t bytes)
     }
 }
 
+/* --- event streams: a socket of the world stands for the connection --- */
+
+struct conn {
+    socket_t *socket;
+};
+
+static struct conn w_feeds[W_SOCKETS];
+
+feed_t *reply_feed(call_t *call, const char *content_type, void *user)
+{
+    socket_t *socket = request_user(call->request);
+    (void)content_type;
+    socket->status = 200;
+    socket->user = user;
+    return &w_feeds[socket - w.sockets];
+}
+void reply_problem(call_t *call, const problem_t *problem)
+{
+    socket_t *socket = request_user(call->request);
+    socket->status = err_status(problem->err);
+}
+void *request_user(const request_t *self)
+{
+    return self->socket;
+}
+void *feed_user(const feed_t *self)
+{
+    return self->socket->user;
+}
+void feed_want_write(feed_t *self)
+{
+    self->socket->wants_write = true;
+}
+void feed_end(feed_t *self)
+{
+    self->socket->wants_write = true;
+    self->socket->close_code = 1;
+}
+
+/* The socket asks for an event stream. */
+static inline socket_t *w_open_feed(int at, int account, const uuid_t *stream,
+                                    const sse_place_t *place)
+{
+    socket_t *self = &w.sockets[at];
+    const w_token_t *token = &w.tokens[account];
+    *self = (struct socket_s){.account = account, .is_feed = true};
+    self->request.socket = self;
+    self->call = (call_t){
+        .gateway = &w.gateway,
+        .request = &self->request,
+        .identity = {.account = w_account(account),
+                     .token = w_token_id(account),
+                     .scopes = token->scopes,
+                     .lists = token->lists,
+                     .n_lists = token->n_lists,
+                     .expires_at_us = token->expires_at_us},
+    };
+    w_feeds[at].socket = self;
+    sse_open(&self->call, stream, place);
+    return self;
+}
+
+/* Its client goes away. */
+static inline void w_close_feed(socket_t *self)
+{
+    if (self->status == 200)
+        sse_on_gone(&w.gateway, &w_feeds[self - w.sockets]);
+    else if (self->status == 0)
+        self->call.on_gone(self->call.on_gone_arg);
+    *self = (struct socket_s){.received = self->received, .n_received = self->n_received};
+}
+
+/* It takes more; what was received so far is one text. */
+static inline void w_write_feed(socket_t *self, size_t room)
+{
+    buf_t *text = &self->received;
+    while (self->wants_write) {
+        self->wants_write = false;
+        size_t before = text->n_bytes;
+        self->wants_write = sse_on_writable(&w.gateway, &w_feeds[self - w.sockets], text, room);
+        if (text->n_bytes == before || room < SIZE_MAX)
+            break;
+    }
+    if (self->close_code != 0 && !self->wants_write)
+        w_close_feed(self);
+}
+
 /* The socket takes about so many bytes, if something is to be written. */
 static inline void w_write(socket_t *self, size_t room)
 {
     buf_t out = {0};
     if (!self->wants_write)
         return;
+    if (self->is_feed) {
+        w_write_feed(self, room);
+        return;
+    }
     self->wants_write = false;
     if (ws_on_writable(&w.gateway, self, &out, room))
         self->wants_write = true;
@@ -372,6 +464,8 @@ static inline void w_end(void)
     for (int i = 0; i < W_SOCKETS; i++) {
         if (w.sockets[i].is_open)
             w_finish_close(&w.sockets[i]);
+        if (w.sockets[i].is_feed)
+            w_close_feed(&w.sockets[i]);
         w_forget_received(&w.sockets[i]);
     }
     while (w.reads != NULL)

@@ -52,6 +52,8 @@ typedef struct {
     bool is_stopped;
     int files[FIXTURE_MAX_FILES]; /* opened as soon as the server is closed */
     int n_files; /* so many, if that is wanted */
+    atomic_int n_feeds;
+    atomic_int n_feeds_gone;
 } owner_t;
 
 typedef struct {
@@ -106,10 +108,50 @@ static inline void reply_counters(owner_t *owner, request_t *request)
 {
     slice_t text = arena_format(
         request_arena(request),
-        "gone=%d later=%zu open=%d closed=%d code=%d handed=%zu connections=%zu", owner->n_gone,
-        owner->n_later, owner->n_open, owner->n_closed, owner->last_code, (size_t)owner->n_handed,
-        server_n_connections(owner->server));
+        "gone=%d later=%zu open=%d closed=%d code=%d handed=%zu feeds_gone=%d connections=%zu",
+        owner->n_gone, owner->n_later, owner->n_open, owner->n_closed, owner->last_code,
+        (size_t)owner->n_handed, owner->n_feeds_gone, server_n_connections(owner->server));
     request_reply(request, 200, "text/plain", slice_none(), text);
+}
+
+/* /feed?N: so many pieces, then its end; -N: N pieces and no end. */
+typedef struct {
+    int64_t n_left;
+    int64_t n_written;
+    bool is_endless;
+} feeding_t;
+
+static inline void begin_feed(owner_t *owner, request_t *request)
+{
+    feeding_t *feeding = calloc(1, sizeof *feeding);
+    int64_t n = number_in(request_query(request));
+    must(feeding != NULL);
+    feeding->is_endless = n < 0;
+    feeding->n_left = n < 0 ? -n : n;
+    owner->n_feeds++;
+    feed_want_write(request_feed(request, "text/plain", slice_str("X-Feed: yes\r\n"), feeding));
+}
+
+static inline bool on_feed_writable(void *arg, feed_t *feed, buf_t *out, size_t room)
+{
+    owner_t *owner = arg;
+    feeding_t *feeding = feed_user(feed);
+    size_t n_before = out->n_bytes;
+    while (feeding->n_left > 0 && out->n_bytes - n_before + FLOOD_PAYLOAD < room) {
+        buf_format(out, "%0*lld", FLOOD_PAYLOAD, (long long)feeding->n_written++);
+        feeding->n_left--;
+    }
+    owner->n_handed += out->n_bytes - n_before;
+    if (feeding->n_left == 0 && !feeding->is_endless)
+        feed_end(feed);
+    return feeding->n_left > 0;
+}
+
+static inline void on_feed_gone(void *arg, feed_t *feed)
+{
+    owner_t *owner = arg;
+    free(feed_user(feed));
+    owner->n_feeds_gone++;
 }
 
 static inline void on_request(void *arg, request_t *request)
@@ -129,6 +171,8 @@ static inline void on_request(void *arg, request_t *request)
         uint8_t *bytes = arena_alloc(request_arena(request), n_bytes);
         memset(bytes, 'x', n_bytes);
         request_reply(request, 200, "text/plain", slice_none(), slice_of(bytes, n_bytes));
+    } else if (slice_is(path, "/feed")) {
+        begin_feed(owner, request);
     } else if (slice_is(path, "/status")) {
         request_reply(request, (int)number_in(request_query(request)), NULL, slice_none(),
                       slice_none());
@@ -276,8 +320,9 @@ static inline void stop_owner(owner_t *owner)
 
 static inline void start_owner(fixture_t *self, owner_t *owner, const server_limits_t *limits)
 {
-    static const server_handler_t handler = {on_request, on_gone,     on_upgrade, on_open,
-                                             on_message, on_writable, on_close,   on_end};
+    static const server_handler_t handler = {on_request,       on_gone,     on_upgrade, on_open,
+                                             on_message,       on_writable, on_close,   on_end,
+                                             on_feed_writable, on_feed_gone};
     assert_int_equal(uv_loop_init(&owner->loop), 0);
     owner->listeners = self->listeners;
     owner->server = server_new(&owner->loop, "test", limits, &handler, owner);
@@ -316,6 +361,7 @@ static inline void fixture_stop(fixture_t *self)
         uv_run(&self->owners[i].loop, UV_RUN_DEFAULT);
         assert_int_equal(uv_loop_close(&self->owners[i].loop), 0);
         assert_int_equal(self->owners[i].n_open, self->owners[i].n_closed);
+        assert_int_equal(self->owners[i].n_feeds, self->owners[i].n_feeds_gone);
     }
     listeners_destroy(&self->listeners);
     free(self);

@@ -44,6 +44,7 @@ static struct {
     int n_resets;
     int n_removed;
     int n_errors;
+    int n_read; /* from event streams */
 } tally;
 
 static int roll(int n)
@@ -233,6 +234,118 @@ static void read_all(client_t *self)
     }
     arena_destroy(&arena);
     w_forget_received(self->socket);
+}
+
+/* --- who reads an event stream --- */
+
+#define N_READERS 5
+
+/* It stays with its stream, and resumes by the last id that it had. */
+typedef struct {
+    socket_t *socket;
+    int stream;
+    int account;
+    bool has_position;
+    bool was_asked; /* with a position */
+    int64_t rev;
+    char epoch[EPOCH_CHARS];
+} reader_t;
+
+static reader_t readers[N_READERS];
+
+static void start_reading(reader_t *self)
+{
+    sse_place_t place = {.after = SSE_FROM_HEAD};
+    int at = N_CLIENTS + (int)(self - readers);
+    if (self->has_position)
+        place = (sse_place_t){self->rev, slice_of(self->epoch, EPOCH_CHARS)};
+    self->was_asked = self->has_position;
+    self->socket = w_open_feed(at, self->account, &w.streams[self->stream].id, &place);
+}
+
+static const char *line_of(const char *block, const char *name)
+{
+    const char *at = strstr(block, name);
+    return at == NULL ? NULL : at + strlen(name);
+}
+
+static void take_block(reader_t *self, const char *block)
+{
+    const char *id = line_of(block, "id: ");
+    const char *type = line_of(block, "event: ");
+    if (id == NULL) {
+        bool is_end =
+            type != NULL && (strncmp(type, "reset", 5) == 0 || strncmp(type, "removed", 7) == 0);
+        assert_true(block[0] == ':' || is_end);
+        tally.n_resets += is_end;
+        return;
+    }
+    int64_t rev = atoll(id + EPOCH_CHARS + 1);
+    if (type == NULL) { /* the start */
+        assert_true(!self->was_asked || rev == self->rev);
+        memcpy(self->epoch, id, EPOCH_CHARS);
+        self->has_position = true;
+        self->rev = rev;
+        return;
+    }
+    assert_non_null(strstr(block, "data: {\"stream\":"));
+    assert_memory_equal(id, self->epoch, EPOCH_CHARS);
+    assert_int_equal(rev, ++self->rev);
+    const w_stream_t *at = &w.streams[self->stream];
+    if (self->stream >= W_ACCOUNTS && memcmp(id, w.epoch, EPOCH_CHARS) == 0)
+        assert_true(at->is_member[self->account] || rev < at->removed_rev[self->account]);
+    tally.n_read++;
+}
+
+static void read_stream(reader_t *self)
+{
+    buf_t text = self->socket->received;
+    self->socket->received = (buf_t){0};
+    buf_append_byte(&text, '\0');
+    char *block = (char *)text.data;
+    for (char *end = strstr(block, "\n\n"); end != NULL; end = strstr(block, "\n\n")) {
+        end[1] = '\0';
+        take_block(self, block);
+        block = end + 2;
+    }
+    assert_int_equal(*block, 0);
+    buf_fini(&text);
+}
+
+/* Reads, and comes back if it has ended. */
+static void act_as_reader(reader_t *self)
+{
+    read_stream(self);
+    if (self->socket->is_feed && self->socket->status > 200) {
+        bool is_known = self->socket->status == 404 || self->socket->status == 503;
+        assert_true(is_known || self->socket->status == 410);
+        if (self->socket->status == 410)
+            self->has_position = false;
+        w_close_feed(self->socket);
+    }
+    if (!self->socket->is_feed)
+        start_reading(self);
+    else if (roll(60) == 0)
+        w_close_feed(self->socket);
+}
+
+static void start_readers(void)
+{
+    memset(readers, 0, sizeof readers);
+    for (int i = 0; i < N_READERS; i++) {
+        readers[i].account = i % W_ACCOUNTS;
+        readers[i].stream = i == 0 ? 0 : W_ACCOUNTS + i % W_LISTS;
+        start_reading(&readers[i]);
+    }
+}
+
+static bool has_read_all(const reader_t *self)
+{
+    const w_stream_t *stream = &w.streams[self->stream];
+    if (!w_may_read(stream, self->account))
+        return self->socket->status != 200;
+    return self->socket->status == 200 && self->rev == stream->n_events &&
+           memcmp(self->epoch, w.epoch, EPOCH_CHARS) == 0;
 }
 
 /* --- what a client does --- */
@@ -434,8 +547,12 @@ static void step(const mood_t *mood)
         answer_some_read();
     else if (what < 74 + mood->write_weight && clients[at].socket->is_open)
         w_write(clients[at].socket, (size_t)(1 + roll(4000)));
-    else if (what < 97)
+    else if (what < 76 + mood->write_weight)
+        w_write(&w.sockets[N_CLIENTS + roll(N_READERS)], (size_t)(1 + roll(4000)));
+    else if (what < 94)
         act_for(&clients[at], at);
+    else if (what < 97)
+        act_as_reader(&readers[roll(N_READERS)]);
     else if (what == 97)
         w.reads_limit = 1 + roll(8);
     else if (what == 98 && roll(5) == 0)
@@ -460,6 +577,10 @@ static bool is_settled(void)
                 return false;
         }
     }
+    for (int i = 0; i < N_READERS; i++) {
+        if (!has_read_all(&readers[i]))
+            return false;
+    }
     return true;
 }
 
@@ -477,9 +598,13 @@ static void settle(void)
             for (int stream = 0; stream < W_STREAMS; stream++)
                 ask(self, stream);
         }
+        for (int i = 0; i < N_READERS; i++)
+            act_as_reader(&readers[i]);
         w_tick();
         for (int i = 0; i < N_CLIENTS; i++)
             read_all(&clients[i]);
+        for (int i = 0; i < N_READERS; i++)
+            read_stream(&readers[i]);
         if (turn > 4 && is_settled())
             break;
         /* Who may not follow has been told so by now; who asks again would be told again. */
@@ -499,6 +624,8 @@ static void assert_settled(void)
             assert_int_equal(place->rev, w.streams[stream].n_events);
         }
     }
+    for (int i = 0; i < N_READERS; i++)
+        assert_true(has_read_all(&readers[i]));
     assert_int_equal(w.gateway.hub->n_pages, 0);
     assert_int_equal(w.gateway.hub->n_loading, 0);
     assert_int_equal(w.gateway.hub->n_snapshot_bytes, 0);
@@ -518,13 +645,17 @@ static void play(unsigned seed, int n_steps)
     memset(clients, 0, sizeof clients);
     for (int i = 0; i < N_CLIENTS; i++)
         connect_client(&clients[i], i);
+    start_readers();
     for (int i = 0; i < n_steps; i++)
         step(&mood);
     settle();
     assert_settled();
     for (int i = 0; i < N_CLIENTS; i++)
         disconnect(&clients[i]);
+    for (int i = 0; i < N_READERS; i++)
+        w_close_feed(readers[i].socket);
     w_tick();
+    assert_int_equal(w.gateway.hub->n_feeds, 0);
     assert_int_equal(hub_n_streams(w.gateway.hub), 0);
     w_end();
 }
@@ -545,10 +676,11 @@ static void every_client_ends_with_what_the_database_has(void **state)
         fflush(stdout);
         play(seed + (unsigned)i, 4000);
     }
-    printf("events %d snapshots %d resumed %d resets %d removed %d errors %d\n", tally.n_events,
-           tally.n_snapshots, tally.n_resumed, tally.n_resets, tally.n_removed, tally.n_errors);
+    printf("events %d snapshots %d resumed %d resets %d removed %d errors %d read %d\n",
+           tally.n_events, tally.n_snapshots, tally.n_resumed, tally.n_resets, tally.n_removed,
+           tally.n_errors, tally.n_read);
     if (n_plays > 1)
-        assert_true(tally.n_resumed > 0 && tally.n_removed > 0);
+        assert_true(tally.n_resumed > 0 && tally.n_removed > 0 && tally.n_read > 0);
 }
 
 int main(void)
