@@ -329,8 +329,11 @@ async function comeToRest(bench, authors) {
     WHERE p.id IS DISTINCT FROM e.top`);
   await settle(bench, 'every event is audited', `SELECT count(*) FROM stream s LEFT JOIN audit_head h ON h.stream = s.id WHERE h.rev IS DISTINCT FROM s.head`);
   const heads = new Map((await bench.cluster.query('SELECT id, head FROM stream')).map(([id, head]) => [id, Number(head)]));
-  await waitFor(() => authors.every((author) => author.followers.every((follower) => [...follower.streams]
-    .every(([id, stream]) => stream.rev === heads.get(id)))), 'every follower is at the head', 60_000);
+  const behind = () => authors.flatMap((author, i) => author.followers.flatMap((follower) => [...follower.streams]
+    .filter(([id, stream]) => stream.rev !== heads.get(id))
+    .map(([id, stream]) => `${follower.constructor.name} ${i} of ${id} at ${stream.rev} of ${heads.get(id)}`)));
+  await waitFor(() => behind().length === 0, 'every follower is at the head', 60_000)
+    .catch((error) => { throw new Error(`${error.message}: ${behind().slice(0, 5).join(', ')}; faults ${JSON.stringify(authors.flatMap((a) => a.followers.flatMap((f) => f.faults.slice(0, 2))))}`); });
 }
 
 export async function ledger({

@@ -125,6 +125,10 @@ export class Follower {
       case 'event':
         this.takeEvent(stream, message);
         break;
+      case 'removed':
+        if (this.all) this.streams.delete(message.stream);
+        else this.faults.push(`removed from ${message.stream}`);
+        break;
       case 'reset':
         this.counts.resets++;
         this.subscribe(message.stream);
