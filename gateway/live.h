@@ -223,6 +223,8 @@ size_t ws_begin(ws_t *self);
 void ws_end(ws_t *self, size_t place);
 /* Whether one more request that costs something may be served now; else `problem` says why not. */
 bool ws_admit(ws_t *self, problem_t *problem);
+/* Counts one more request that is not refused: it is a part of one that was admitted. */
+void ws_charge(ws_t *self);
 /* Answers a request with a problem. */
 void ws_refuse(ws_t *self, slice_t ref, const problem_t *problem);
 /* Sees to it that on_writable is called. */

@@ -74,6 +74,8 @@ feed_t *reply_feed(call_t *call, const char *content_type, void *user)
 {
     request_t *request = call->request;
     http_count(call->gateway->http, call, 200);
+    reply_header(call, "X-Accel-Buffering",
+                 slice_str("no")); /* nginx in front passes it on at once */
     slice_t headers = make_headers(call, 200);
     call_detach(call);
     return request_feed(request, content_type, headers, user);

@@ -226,6 +226,7 @@ static bool take_list(roster_t *self, const uuid_t *list)
     if (!is_there && self->ws->n_subscriptions >= WS_MAX_SUBSCRIPTIONS)
         return false;
     ws_request_t request = request_for(self, list);
+    ws_charge(self->ws);
     subscription_begin(self->ws, &request, true);
     return true;
 }

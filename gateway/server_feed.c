@@ -55,7 +55,8 @@ feed_t *request_feed(request_t *self, const char *content_type, slice_t headers,
     conn->request = NULL;
     buf_fini(&self->pieces);
     server_give_arena(server, self->arena);
-    buf_reset(&conn->in);
+    if (!conn->is_reading) /* else the reader drops what it goes through */
+        buf_fini(&conn->in);
     server_set_timer(server, &conn->timer, server->limits.body_us);
     want_turn(conn);
     return conn;

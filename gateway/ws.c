@@ -145,6 +145,12 @@ bool ws_admit(ws_t *self, problem_t *problem)
     return false;
 }
 
+void ws_charge(ws_t *self)
+{
+    int64_t retry_us = 0;
+    (void)http_admit(self->gateway, &self->token, socket_peer(self->socket), &retry_us);
+}
+
 void ws_refuse(ws_t *self, slice_t ref, const problem_t *problem)
 {
     size_t place = ws_begin(self);

@@ -156,6 +156,7 @@ static struct {
     w_login_t *logins;
     bool is_login_slow;
     bool is_limited;
+    int n_admitted; /* requests that were counted */
     w_command_t commands[WS_MAX_COMMANDS + 8];
     int n_commands;
     err_t submit_says;

@@ -78,6 +78,7 @@ bool http_admit(gateway_t *gateway, const uuid_t *token, slice_t address, int64_
     (void)token;
     (void)address;
     *retry_us = 5000;
+    w.n_admitted++;
     return !w.is_limited;
 }
 slice_t http_client_address(gateway_t *gateway, request_t *request)
@@ -197,6 +198,12 @@ static inline void w_take_frames(socket_t *self, slice_t bytes)
     }
 }
 
+static inline void w_forget_received(socket_t *self)
+{
+    buf_fini(&self->received);
+    self->n_received = 0;
+}
+
 /* --- event streams: a socket of the world stands for the connection --- */
 
 struct conn {
@@ -242,6 +249,7 @@ static inline socket_t *w_open_feed(int at, int account, const uuid_t *stream,
 {
     socket_t *self = &w.sockets[at];
     const w_token_t *token = &w.tokens[account];
+    w_forget_received(self);
     *self = (struct socket_s){.account = account, .is_feed = true};
     self->request.socket = self;
     self->call = (call_t){
@@ -349,12 +357,6 @@ static inline void w_send(socket_t *self, const char *json)
         ws_on_message(&w.gateway, self, buf_slice(&map), true);
     buf_fini(&map);
     arena_destroy(&arena);
-}
-
-static inline void w_forget_received(socket_t *self)
-{
-    buf_fini(&self->received);
-    self->n_received = 0;
 }
 
 /* --- the whole --- */

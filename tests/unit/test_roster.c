@@ -58,6 +58,7 @@ static void the_account_and_each_list_are_answered_with_the_ref(void **state)
     (void)state;
     change_list(2, 3);
     socket_t *socket = follow_all(",\"ref\":\"r\"");
+    assert_int_equal(w.n_admitted, 3); /* itself, and each list */
     assert_int_equal(count(socket, "\"op\":\"snapshot\",\"ref\":\"r\""), 3);
     assert_int_equal(count(socket, id_text(&w_list(1)->id)), 0);
     forget();

@@ -149,6 +149,25 @@ static void a_client_that_goes_is_noticed(void **unused)
     wait_until_gone(1);
 }
 
+/* It was sent ahead, and waited until the answer before it was out. */
+static void it_may_be_asked_for_ahead(void **unused)
+{
+    (void)unused;
+    client_t client = client_connect(fixture->port);
+    client_t other = client_connect(fixture->port);
+    assert_true(client_send(&client, REQUEST("/later") REQUEST("/feed?2") REQUEST("/a")));
+    wait_for_counter(fixture->port, "later=1");
+    (void)client_ask(&other, REQUEST("/release"));
+    read_to_end(&client);
+    const char *second = strstr(body_of(&client), "HTTP/1.1 200 OK\r\n");
+    assert_non_null(second);
+    buf_t body = dechunk(strstr(second, "\r\n\r\n") + 4);
+    assert_pieces((const char *)body.data, body.n_bytes, 2);
+    buf_fini(&body);
+    client_close(&other);
+    client_close(&client);
+}
+
 static void what_the_client_sends_meanwhile_is_dropped(void **unused)
 {
     (void)unused;
@@ -211,6 +230,7 @@ int main(void)
         TEST(it_comes_in_chunks_and_ends_with_its_connection),
         TEST(to_http_1_0_it_comes_as_it_is),
         TEST(a_client_that_goes_is_noticed),
+        TEST(it_may_be_asked_for_ahead),
         TEST(what_the_client_sends_meanwhile_is_dropped),
         IMPATIENT_TEST(a_client_that_does_not_read_holds_one_piece_and_is_given_up),
         IMPATIENT_TEST(a_silent_one_is_not_given_up),
