@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Frames: the header of RFC 6455 at each of its three lengths, and who owns what of a message of
  * frames. */
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -122,6 +123,45 @@ static void each_encoding_is_made_once_of_the_same_event(void **state)
     frame_release(&frame);
 }
 
+#define N_THREADS 4
+#define N_FRAMES 200
+
+typedef struct {
+    frame_t **frames;
+    slice_t got[N_FRAMES];
+} asker_t;
+
+static void *ask_for_all(void *arg)
+{
+    asker_t *self = arg;
+    for (int i = 0; i < N_FRAMES; i++)
+        self->got[i] = frame_in(self->frames[i], i % 2 ? ENCODING_SSE : ENCODING_MSGPACK);
+    return NULL;
+}
+
+/* As two gateways do that share a frame. */
+static void who_asks_at_the_same_time_gets_the_same_bytes(void **state)
+{
+    frame_t *frames[N_FRAMES];
+    static asker_t askers[N_THREADS];
+    pthread_t threads[N_THREADS];
+    (void)state;
+    for (int i = 0; i < N_FRAMES; i++)
+        frames[i] = frame_new(&stream, 12, 0, slice_str("{\"op\":\"event\"," EVENT_PAIRS "}"));
+    for (int i = 0; i < N_THREADS; i++) {
+        askers[i].frames = frames;
+        assert_int_equal(pthread_create(&threads[i], NULL, ask_for_all, &askers[i]), 0);
+    }
+    for (int i = 0; i < N_THREADS; i++)
+        pthread_join(threads[i], NULL);
+    for (int i = 0; i < N_FRAMES; i++) {
+        assert_true(askers[0].got[i].n_bytes > 0);
+        for (int n = 1; n < N_THREADS; n++)
+            assert_ptr_equal(askers[n].got[i].data, askers[0].got[i].data);
+        frame_release(&frames[i]);
+    }
+}
+
 static void what_is_no_message_of_ours_has_no_other_encoding(void **state)
 {
     buf_t out = {0};
@@ -186,6 +226,7 @@ int main(void)
         cmocka_unit_test(the_size_of_a_frame_is_read_from_its_header),
         cmocka_unit_test(a_shared_frame_knows_its_place_and_its_bytes),
         cmocka_unit_test(each_encoding_is_made_once_of_the_same_event),
+        cmocka_unit_test(who_asks_at_the_same_time_gets_the_same_bytes),
         cmocka_unit_test(what_is_no_message_of_ours_has_no_other_encoding),
         cmocka_unit_test(an_event_that_cannot_be_shown_has_a_frame_without_bytes),
         cmocka_unit_test(a_message_of_frames_has_references_of_its_own),
