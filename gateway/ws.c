@@ -148,7 +148,7 @@ bool ws_admit(ws_t *self, problem_t *problem)
 void ws_charge(ws_t *self)
 {
     int64_t retry_us = 0;
-    (void)http_admit(self->gateway, &self->token, socket_peer(self->socket), &retry_us);
+    (void)http_admit(self->gateway, &self->token, slice_str(self->address), &retry_us);
 }
 
 void ws_refuse(ws_t *self, slice_t ref, const problem_t *problem)
