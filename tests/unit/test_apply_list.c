@@ -150,6 +150,8 @@ static void a_list_is_expected_by_its_own_rev(void **state)
 {
     core_t *core = *state;
     make(core, "{'title':'x'}");
+    core->expect = 2; /* the stream's head */
+    assert_int_equal(patch_list(core, "{'title':'Attic'}"), ERR_PRECONDITION_FAILED);
     core->expect = 1;
     assert_int_equal(patch_list(core, "{'title':'Garden'}"), ERR_OK);
     core->expect = 1;
