@@ -245,9 +245,7 @@ static bool needs_history(const call_t *call)
 
 void http_run(call_t *call)
 {
-    if (call->route->handle == NULL) {
-        reply_err(call, ERR_NOT_IMPLEMENTED, NULL);
-    } else if (needs_history(call)) {
+    if (needs_history(call)) {
         history_load(&call->gateway->http->history);
         call_hold(call, NULL);
     } else if (read_query(call)) {

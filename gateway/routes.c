@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The table of paths. Rows without a handler belong to the interface but are not there yet: they
- * answer 501, so that a client can tell them from a mistyped path. What is asked for most stands
- * first. */
+/* The table of paths. What is asked for most stands first. */
 #include "gateway/routes.h"
 
 #define LIST "/v1/lists/{list}"

@@ -7,7 +7,7 @@ import type { components, paths } from './taskwire.js';
 type Task = components['schemas']['Task'];
 
 const url = process.argv[2] ?? 'http://127.0.0.1:8080';
-const api = createClient<paths>({ baseUrl: url });
+const api = createClient<paths, 'application/json' | 'application/problem+json'>({ baseUrl: url });
 
 function need<T>(answer: { data?: T; error?: unknown; response: Response }, status: number): T {
   if (answer.response.status !== status || answer.data === undefined) {

@@ -378,18 +378,6 @@ describe('HTTP rules', { timeout: 600_000 }, () => {
     }
   });
 
-  it('what is not there yet says so', async () => {
-    const list = await me.list();
-    const task = await me.task(list.id);
-    for (const [method, path, body] of [
-      ['POST', `/v1/tasks/${task.id}/move`, { list: list.id }], ['POST', `/v1/tasks/${task.id}/snooze`, { for: 'PT1H' }],
-      ['POST', `/v1/tasks/${task.id}/restore`],
-    ]) {
-      refused(await me.request(method, path, body), 501, 'not_implemented');
-      refused(await new Client(url).request(method, path, body), 401, 'unauthenticated');
-    }
-  });
-
   it('every answer has a Request-Id of its own, and is not to be cached', async () => {
     const list = await me.list();
     const answers = [
