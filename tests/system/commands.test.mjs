@@ -127,6 +127,34 @@ describe('bulk commands', { timeout: 600_000 }, () => {
     assert.deepEqual([await head(list), await head(other)], [heads[0] + 4, heads[1] + 1]);
   });
 
+  it('what of an atomic bulk needs what only a later batch could load leaves nothing of it', async () => {
+    const list = await me.list();
+    const trunk = await me.task(list.id, { title: 'trunk' });
+    const leaf = await me.task(list.id, { title: 'leaf', parent: trunk.id });
+    const parent = uuid();
+    const commands = () => [create(list, { title: 'parent' }, { task: parent }), patch(trunk, { parent }), { id: uuid(), op: 'task.delete', task: parent }];
+    const before = await head(list);
+    const results = await bulk(commands(), { atomic: true });
+    assert.deepEqual(codes(results), ['aborted', 'aborted', 'conflict']);
+    assert.equal(await head(list), before);
+    assert.equal(granted(await me.get(`/v1/tasks/${trunk.id}`)).parent, null);
+    // One by one there is always a next batch.
+    assert.deepEqual(codes(await bulk(commands())), ['ok', 'ok', 'ok']);
+    for (const id of [parent, trunk.id, leaf.id]) refused(await me.get(`/v1/tasks/${id}`), 404, 'not_found');
+  });
+
+  it('an atomic bulk that changes more tasks than a transaction may is refused, and changes none', async () => {
+    const list = await me.list();
+    const trunks = await Promise.all(Array.from({ length: 5 }, () => me.task(list.id)));
+    for (const trunk of trunks) assert.ok((await bulk(Array.from({ length: 900 }, () => create(list, { parent: trunk.id })))).every((one) => one.ok));
+    const before = await head(list);
+    const commands = () => trunks.map((trunk) => ({ id: uuid(), op: 'task.delete', task: trunk.id }));
+    assert.deepEqual(codes(await bulk(commands(), { atomic: true })), ['aborted', 'aborted', 'aborted', 'aborted', 'too_large']);
+    assert.equal(await head(list), before);
+    assert.deepEqual(codes(await bulk(commands())), ['ok', 'ok', 'ok', 'ok', 'ok']);
+    assert.equal(await head(list), before + 5 * 901);
+  });
+
   it('atomic bulks and single commands of many clients do not harm each other', async (t) => {
     t.diagnostic(`TASKWIRE_SEED=${seed}`);
     const dice = random(seed);
