@@ -9,16 +9,22 @@ import uuid
 
 import requests
 import schemathesis
+from requests.adapters import HTTPAdapter
+from urllib3.util.retry import Retry
 
 URL = os.environ["PROOF_URL"]
 REAL = {name: os.environ["PROOF_" + name.upper()] for name in ("list", "task", "account")}
 ENDS_SESSION = {"logOut", "deleteToken"}
 PATIENCE_S = 30
 
+# Refused for the moment (429, 503) is asked again when Retry-After says so.
+session = requests.Session()
+session.mount(URL, HTTPAdapter(max_retries=Retry(8, status_forcelist=(429, 503), allowed_methods=None)))
+
 
 def made(path, body, token=None):
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    answer = requests.post(URL + path, json=body, headers=headers, timeout=PATIENCE_S)
+    answer = session.post(URL + path, json=body, headers=headers, timeout=PATIENCE_S)
     answer.raise_for_status()
     return answer.json()
 
@@ -57,13 +63,20 @@ class Login:
         case.headers["Authorization"] = f"Bearer {data}"
 
 
+def new_list():
+    return made("/v1/lists", {"title": "To spend"}, Login.shared())["id"]
+
+
+def new_task():
+    """In a list of its own: that of the others may be archived by now, and then takes no task."""
+    return made(f"/v1/lists/{new_list()}/tasks", {"title": "To spend"}, Login.shared())["id"]
+
+
 # What takes away, or closes to work, gets something to itself: the others still need what is there.
 SPENDS = {
-    "deleteList": lambda: {"list": made("/v1/lists", {"title": "To spend"}, Login.shared())["id"]},
-    "patchList": lambda: {"list": made("/v1/lists", {"title": "To spend"}, Login.shared())["id"]},
-    "deleteTask": lambda: {
-        "task": made(f"/v1/lists/{REAL['list']}/tasks", {"title": "To spend"}, Login.shared())["id"]
-    },
+    "deleteList": lambda: {"list": new_list()},
+    "patchList": lambda: {"list": new_list()},
+    "deleteTask": lambda: {"task": new_task()},
 }
 
 
