@@ -502,7 +502,8 @@ static inline int status_of_last(int port, const char *text)
 
 static inline bool answer_has(const answer_in_t *answer, const char *text)
 {
-    return memmem(answer->body.data, answer->body.n_bytes, text, strlen(text)) != NULL;
+    return answer->body.n_bytes > 0 &&
+           memmem(answer->body.data, answer->body.n_bytes, text, strlen(text)) != NULL;
 }
 
 /* Asks for the counters until they hold the text. */
