@@ -23,6 +23,7 @@ namespace
 
 namespace dom = simdjson::dom;
 
+constexpr std::string_view byte_order_mark = "\xef\xbb\xbf";
 constexpr char detail_nul[] = "A string must not contain NUL.";
 constexpr char detail_number[] = "A number must be an integer of 64 bits.";
 constexpr char detail_long[] = "A string may have 262144 bytes.";
@@ -198,6 +199,13 @@ err_t write_tree(dom::element root, buf_t *out, arena_t *arena, problem_t *probl
     return writer.is_refused ? ERR_INVALID : ERR_OK;
 }
 
+// Which some versions of the parser pass over. RFC 8259 (8.1) wants none to be sent.
+bool has_byte_order_mark(slice_t json) noexcept
+{
+    return json.n_bytes >= byte_order_mark.size() &&
+           std::memcmp(json.data, byte_order_mark.data(), byte_order_mark.size()) == 0;
+}
+
 // The parser reads a little behind the text, so that it needs a copy with room.
 err_t parse_and_write(slice_t json, buf_t *out, arena_t *arena, problem_t *problem) noexcept
 {
@@ -220,6 +228,8 @@ extern "C" err_t json_to_mp(slice_t json, buf_t *out, arena_t *arena, problem_t 
 {
     if (json.n_bytes == 0)
         return refuse_malformed(problem, "There is no JSON text.");
+    if (has_byte_order_mark(json))
+        return refuse_malformed(problem, "The text begins with a byte order mark.");
     json_path_t path;
     json_scan_t first_look = json_scan(json, false, &path);
     if (first_look == JSON_SCAN_DEEP)

@@ -209,7 +209,6 @@ static void what_is_no_json_is_malformed(void **unused)
         "/*c*/ 1",
         "\"\\ud800\"",
         "\"\\udc00\"",
-        "\xef\xbb\xbf{}",
         "\"\\ud800\\u0041\"",
         "\"\t\"",
         "-Infinity",
@@ -221,6 +220,20 @@ static void what_is_no_json_is_malformed(void **unused)
     assert_malformed(LITERAL("{}\0"));
     assert_malformed(LITERAL("\0{}"));
     assert_malformed(LITERAL("[1,\0 2]"));
+}
+
+static void a_byte_order_mark_is_malformed(void **unused)
+{
+    (void)unused;
+    static const char *const marked[] = {"\xef\xbb\xbf", "\xef\xbb\xbf{}",
+                                         "\xef\xbb\xbf{\"a\":1} "};
+    for (size_t i = 0; i < sizeof marked / sizeof marked[0]; i++) {
+        problem_t problem = refused(slice_str(marked[i]), ERR_MALFORMED);
+        assert_true(slice_is(problem.detail, "The text begins with a byte order mark."));
+    }
+    assert_same("\"\xef\xbb\xbf\""); /* within a string it is a character */
+    assert_malformed(slice_str("\xef\xbb"));
+    assert_malformed(slice_str("[1,\xef\xbb\xbf 2]"));
 }
 
 static void a_key_twice_is_malformed(void **unused)
@@ -682,6 +695,7 @@ int main(void)
         cmocka_unit_test(the_order_of_keys_is_kept),
         cmocka_unit_test(escapes_are_understood),
         cmocka_unit_test(what_is_no_json_is_malformed),
+        cmocka_unit_test(a_byte_order_mark_is_malformed),
         cmocka_unit_test(a_key_twice_is_malformed),
         cmocka_unit_test(bytes_that_are_no_utf8_are_malformed),
         cmocka_unit_test(a_number_that_is_no_64_bit_integer_is_invalid),
