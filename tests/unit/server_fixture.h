@@ -405,11 +405,21 @@ static inline void client_close(client_t *self)
     buf_fini(&self->in);
 }
 
+/* Whether a call on a client's socket is to be made again. Calls on sockets with a timeout are
+ * interrupted even where no signal comes: a loop of libuv's newer versions has an io_uring, and
+ * Linux calls who made it away from whatever waits, a moment after it was closed. */
+static inline bool is_interrupted(ssize_t n)
+{
+    return n < 0 && errno == EINTR;
+}
+
 /* False: the other end takes no more. */
 static inline bool client_send_bytes(const client_t *self, const void *bytes, size_t n_bytes)
 {
     for (size_t n_sent = 0; n_sent < n_bytes;) {
         ssize_t n = send(self->fd, (const char *)bytes + n_sent, n_bytes - n_sent, MSG_NOSIGNAL);
+        if (is_interrupted(n))
+            continue;
         if (n <= 0)
             return false;
         n_sent += (size_t)n;
@@ -422,12 +432,22 @@ static inline bool client_send(const client_t *self, const char *text)
     return client_send_bytes(self, text, strlen(text));
 }
 
+/* recv(2) that is not interrupted. */
+static inline ssize_t client_recv(const client_t *self, void *bytes, size_t n_room)
+{
+    ssize_t n;
+    do {
+        n = recv(self->fd, bytes, n_room, 0);
+    } while (is_interrupted(n));
+    return n;
+}
+
 /* Reads until there are that many bytes. False: the connection ended before; failing: nothing came
  * for too long. */
 static inline bool client_fill(client_t *self, size_t n_bytes)
 {
     while (self->in.n_bytes < n_bytes) {
-        ssize_t n = recv(self->fd, buf_reserve(&self->in, 65536), 65536, 0);
+        ssize_t n = client_recv(self, buf_reserve(&self->in, 65536), 65536);
         if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
             fail_msg("nothing came for %d s", PATIENCE_S);
         if (n <= 0)

@@ -34,7 +34,7 @@ static void read_to_end(client_t *client)
 {
     uint8_t bytes[65536];
     ssize_t n;
-    while ((n = recv(client->fd, bytes, sizeof bytes, 0)) > 0)
+    while ((n = client_recv(client, bytes, sizeof bytes)) > 0)
         buf_append(&client->in, bytes, (size_t)n);
     assert_int_equal(n, 0);
     buf_append_byte(&client->in, '\0');
@@ -45,7 +45,7 @@ static void read_until(client_t *client, const char *part)
     uint8_t bytes[4096];
     while (client->in.n_bytes == 0 ||
            memmem(client->in.data, client->in.n_bytes, part, strlen(part)) == NULL) {
-        ssize_t n = recv(client->fd, bytes, sizeof bytes, 0);
+        ssize_t n = client_recv(client, bytes, sizeof bytes);
         assert_true(n > 0);
         buf_append(&client->in, bytes, (size_t)n);
     }
