@@ -17,9 +17,12 @@
 #include <strings.h>
 
 #include "actors/mask.h"
+#include "schema/shard.h"
 
 #define PREFIX "TASKWIRE_"
 #define FILE_SUFFIX "_FILE"
+#define KAFKA_PREFIX "KAFKA_"
+#define MAX_NAME_CHARS 200 /* of 249 that Kafka takes, so that there is room for the rest */
 #define MAX_FILE_BYTES ((size_t)64 * 1024)
 #define MAX_KEY_CHARS 128
 #define US INT64_C(1000000)
@@ -34,7 +37,8 @@ typedef enum {
     KIND_LEVEL, /* one of `words`, in the order of log_level_t */
     KIND_NUMBER,
     KIND_SECONDS, /* the field holds microseconds */
-    KIND_LATER, /* known, but there is nothing here yet that could obey it */
+    KIND_BROKERS, /* host or host:port, separated by commas */
+    KIND_NAME, /* what Kafka takes as the name of a topic or group, or a part of one */
 } kind_t;
 
 typedef struct {
@@ -52,6 +56,7 @@ typedef struct {
 static const char *const registration_words[] = {"closed", "open", NULL};
 static const char *const level_words[] = {"debug", "info", "warn", "error", NULL};
 static const char *const format_words[] = {"text", "json", NULL};
+static const char *const encoding_words[] = {"json", "msgpack", NULL};
 
 #define FIELD(name) .field = offsetof(config_t, name)
 
@@ -97,8 +102,29 @@ static const setting_t settings[] = {
      .max = 86400, .help = "Seconds between appends to the file of audit anchors."},
     {"OUTCOME_TIMEOUT", KIND_SECONDS, FIELD(outcome_timeout_us), .fallback = "10", .min = 1,
      .max = 300, .help = "Seconds that a client waits while the database is away."},
-    {"KAFKA_BROKERS", KIND_LATER, FIELD(kafka_brokers), .fallback = "",
-     .help = "Must be empty: this version works in local mode only."},
+    {"KAFKA_BROKERS", KIND_BROKERS, FIELD(kafka_brokers), .fallback = "",
+     .help = "Kafka, as HOST:PORT separated by commas: events then travel through it."},
+    {"KAFKA_ENCODING", KIND_SWITCH, FIELD(kafka_msgpack), .fallback = "json",
+     .words = encoding_words,
+     .help = "Of the records that are written: json (CloudEvents) or msgpack."},
+    {"KAFKA_TOPIC_PREFIX", KIND_NAME, FIELD(kafka_topic_prefix), .fallback = "",
+     .help = "Stands before the names of the topics."},
+    {"KAFKA_GROUP", KIND_NAME, FIELD(kafka_group), .fallback = "",
+     .help = "The consumer group of all processes on one database; else KAFKA_TOPIC_PREFIX and "
+             "taskwire."},
+    {"KAFKA_INSTANCE", KIND_NAME, FIELD(kafka_instance), .fallback = "",
+     .help = "A name of this process in the group that stays the same; else one is kept in "
+             "DATA_DIR."},
+    {"KAFKA_TASK_EVENTS_PARTITIONS", KIND_NUMBER, FIELD(kafka_task_events_partitions),
+     .fallback = "3", .min = 1, .max = N_SHARDS,
+     .help = "Partitions of task-events if the topic is made; may be added to later."},
+    {"KAFKA_REMINDERS_PARTITIONS", KIND_NUMBER, FIELD(kafka_reminders_partitions), .fallback = "1",
+     .min = 1, .max = N_SHARDS, .help = "The same of reminders."},
+    {"KAFKA_TASK_UPDATES_PARTITIONS", KIND_NUMBER, FIELD(kafka_task_updates_partitions),
+     .fallback = "3", .min = 1, .max = N_SHARDS,
+     .help = "The same of task-updates; never to be changed afterwards."},
+    {"KAFKA_REPLICATION", KIND_NUMBER, FIELD(kafka_replication), .fallback = "-1", .min = -1,
+     .max = 32, .help = "Copies of a topic that is made; -1 is the broker's default."},
 };
 
 #define N_SETTINGS (sizeof settings / sizeof *settings)
@@ -111,6 +137,7 @@ typedef struct {
 
 typedef struct {
     given_t given[N_SETTINGS];
+    kafka_settings_t kafka;
 } source_t;
 
 typedef struct {
@@ -148,6 +175,7 @@ static void fini_source(source_t *self)
 {
     for (size_t i = 0; i < N_SETTINGS; i++)
         free(self->given[i].text);
+    kafka_settings_fini(&self->kafka);
 }
 
 /* Reads a small file whole, NUL-terminated. NULL, with the reason, if that fails. */
@@ -200,28 +228,47 @@ static bool give(source_t *self, size_t setting, const char *key, char *text, ch
     return true;
 }
 
-/* Takes the text that stands in the named file. */
+/* The text that stands in the named file, without the ends of its last line. NULL: complained. */
+static char *read_value(const char *key, const char *path, char *error)
+{
+    const char *why = NULL;
+    char *text = read_file(path, &why);
+    if (text == NULL) {
+        complain(error, key, "cannot read %s: %s", path, why);
+        return NULL;
+    }
+    size_t n = strlen(text);
+    while (n > 0 && (text[n - 1] == '\n' || text[n - 1] == '\r'))
+        text[--n] = '\0';
+    return text;
+}
+
 static bool give_from_file(source_t *self, size_t setting, const char *key, const char *path,
                            char *error)
 {
     if (*path == '\0')
         return true;
-    const char *why = NULL;
-    char *text = read_file(path, &why);
-    if (text == NULL)
-        return complain(error, key, "cannot read %s: %s", path, why);
-    size_t n = strlen(text);
-    while (n > 0 && (text[n - 1] == '\n' || text[n - 1] == '\r'))
-        text[--n] = '\0';
-    return give(self, setting, key, text, error);
+    char *text = read_value(key, path, error);
+    return text != NULL && give(self, setting, key, text, error);
 }
 
-/* Any KAFKA_ setting: nothing here could obey one. */
-static bool give_kafka(const char *key, const char *value, char *error)
+/* Any other KAFKA_ setting: one of its library's. `name` is without that prefix. */
+static bool give_kafka(source_t *self, const char *key, const char *name, const char *value,
+                       char *error)
 {
-    if (*value == '\0')
+    char bare[MAX_KEY_CHARS];
+    size_t n_chars = strlen(name);
+    size_t n_suffix = strlen(FILE_SUFFIX);
+    bool is_in_file = n_chars > n_suffix && strcasecmp(name + n_chars - n_suffix, FILE_SUFFIX) == 0;
+    snprintf(bare, sizeof bare, "%.*s", (int)(is_in_file ? n_chars - n_suffix : n_chars), name);
+    char *text = NULL;
+    if (is_in_file && *value == '\0')
         return true;
-    return complain(error, key, "this version works in local mode only and has no use for it");
+    if (is_in_file && (text = read_value(key, value, error)) == NULL)
+        return false;
+    const char *why = kafka_settings_add(&self->kafka, key, bare, is_in_file ? text : value);
+    free(text);
+    return why == NULL || complain(error, key, "%s", why);
 }
 
 /* Takes KEY=VALUE of a source; `key` as it was written, `name` without the prefix. */
@@ -237,8 +284,8 @@ static bool give_named(source_t *self, const char *key, const char *name, const 
         setting = find_setting(name, n_chars - n_suffix);
     if (setting < N_SETTINGS)
         return give_from_file(self, setting, key, value, error);
-    if (strncasecmp(name, "KAFKA_", 6) == 0)
-        return give_kafka(key, value, error);
+    if (strncasecmp(name, KAFKA_PREFIX, strlen(KAFKA_PREFIX)) == 0)
+        return give_kafka(self, key, name + strlen(KAFKA_PREFIX), value, error);
     return complain(error, key, "there is no such setting (taskwire --help lists them)");
 }
 
@@ -375,6 +422,23 @@ static bool is_ip_range(const char *text)
     return n <= (is_v4 ? 32 : 128) && (!is_mapped || n >= 96);
 }
 
+/* HOST or HOST:PORT. */
+static bool is_broker(const char *text)
+{
+    size_t n = strlen(text);
+    if (is_address(text))
+        return true;
+    return n > 0 && strcspn(text, ":[] \t/") == n;
+}
+
+static bool is_kafka_name(const char *text)
+{
+    size_t n = 0;
+    while (isalnum((unsigned char)text[n]) || (text[n] != '\0' && strchr("._-", text[n]) != NULL))
+        n++;
+    return text[n] == '\0' && n <= MAX_NAME_CHARS;
+}
+
 /* Whether each of the items between commas is right; white space around them does not count. */
 static bool is_list_of(const char *text, bool (*is_right)(const char *item))
 {
@@ -390,9 +454,11 @@ static bool is_list_of(const char *text, bool (*is_right)(const char *item))
 static bool take_number(const setting_t *setting, const char *key, const char *text, int64_t *out,
                         char *error)
 {
-    size_t n = strlen(text);
-    int64_t value = n <= 12 && is_digits(text, n) ? strtoll(text, NULL, 10) : -1;
-    if (value < setting->min || value > setting->max)
+    size_t n_sign = setting->min < 0 && *text == '-' ? 1 : 0;
+    size_t n = strlen(text + n_sign);
+    bool is_number = n <= 12 && is_digits(text + n_sign, n);
+    int64_t value = is_number ? strtoll(text, NULL, 10) : 0;
+    if (!is_number || value < setting->min || value > setting->max)
         return complain(error, key, "it must be a whole number from %lld to %lld%s",
                         (long long)setting->min, (long long)setting->max,
                         setting->kind == KIND_SECONDS ? " (seconds)" : "");
@@ -449,8 +515,15 @@ static bool check_text(const setting_t *setting, const char *key, const char *te
         return is_empty || is_list_of(text, is_ip_range) ||
                complain(error, key,
                         "it must be IP addresses or ranges like 10.0.0.0/8, separated by commas");
-    case KIND_LATER:
-        return is_empty || complain(error, key, "%s", setting->help);
+    case KIND_BROKERS:
+        return is_empty || is_list_of(text, is_broker) ||
+               complain(error, key, "it must be HOST:PORT, separated by commas");
+    case KIND_NAME:
+        return is_kafka_name(text) ||
+               complain(error, key,
+                        "it must be letters, digits, dots, underscores and hyphens, "
+                        "at most %d of them",
+                        MAX_NAME_CHARS);
     case KIND_SWITCH:
     case KIND_LEVEL:
     case KIND_NUMBER:
@@ -486,7 +559,8 @@ static bool take(full_config_t *self, size_t i, const char *key, char *error)
     case KIND_URL:
     case KIND_ORIGINS:
     case KIND_ADDRESSES:
-    case KIND_LATER:
+    case KIND_BROKERS:
+    case KIND_NAME:
         *(const char **)(void *)field = text;
         return check_text(setting, key, text, error);
     }
@@ -519,6 +593,7 @@ static bool take_all(full_config_t *self, const source_t *environment, const sou
         if (!take(self, i, key, error) && !is_excused)
             return false;
     }
+    kafka_settings_merge(&self->config.kafka_settings, &environment->kafka, &file->kafka);
     error[0] = '\0';
     return true;
 }
@@ -550,6 +625,7 @@ void config_destroy(config_t **self_p)
         return;
     for (size_t i = 0; i < N_SETTINGS; i++)
         free(self->texts[i]);
+    kafka_settings_fini(&self->config.kafka_settings);
     free(self);
     *self_p = NULL;
 }
@@ -571,6 +647,7 @@ void config_print(const config_t *self, buf_t *out)
         mask_secrets(full->texts[i], out);
         buf_append_byte(out, '\n');
     }
+    kafka_settings_print(&self->kafka_settings, PREFIX, out);
 }
 
 void config_help(buf_t *out)
@@ -584,4 +661,7 @@ void config_help(buf_t *out)
             buf_format(out, " (default %s)", fallback);
         buf_format(out, "\n      %s\n", settings[i].help);
     }
+    buf_append_str(out, "  " PREFIX KAFKA_PREFIX "X_Y\n"
+                        "      Any other: the setting x.y of librdkafka, like SASL_MECHANISM or "
+                        "SSL_CA_LOCATION.\n");
 }

@@ -6,6 +6,7 @@
 
 #include "schema/buf.h"
 #include "schema/err.h"
+#include "actors/kafka_settings.h"
 #include "actors/log.h"
 
 #define CONFIG_ERROR_CHARS 512
@@ -19,7 +20,16 @@ struct config {
     const char *listen;
     const char *admin_listen;
     const char *database_url;
-    const char *kafka_brokers;
+    const char *kafka_brokers; /* "": local mode */
+    bool kafka_msgpack; /* KAFKA_ENCODING: what records are written in; JSON if not */
+    const char *kafka_topic_prefix;
+    const char *kafka_group; /* "": see kafka_group */
+    const char *kafka_instance; /* "": one is kept in DATA_DIR */
+    int64_t kafka_task_events_partitions;
+    int64_t kafka_reminders_partitions;
+    int64_t kafka_task_updates_partitions;
+    int64_t kafka_replication; /* of topics that are made; -1: the broker's default */
+    kafka_settings_t kafka_settings; /* further ones, for the library */
     const char *public_url;
     const char *allowed_origins; /* comma-separated */
     const char *trusted_proxies;

@@ -25,6 +25,7 @@
 #include "actors/user_add.h"
 #include "actors/verify.h"
 #include "actors/writer.h"
+#include "bridge/kafka.h"
 #include "bridge/peers.h"
 #include "bridge/relay.h"
 #include "gateway/gateway.h"
@@ -214,6 +215,10 @@ static int serve(const config_t *config)
     int64_t deadline_mono_us = clock_now().mono_us + start_us;
     if (!prepare_data_dir(config))
         return EX_CONFIG;
+    if (!kafka_check(config, error, sizeof error)) {
+        fprintf(stderr, "taskwire: %s\n", error);
+        return EX_CONFIG;
+    }
     program_t program = {0};
     program.listeners = listeners_new(config, error, sizeof error);
     if (program.listeners == NULL) {

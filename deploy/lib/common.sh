@@ -87,9 +87,9 @@ install_packages()
 }
 
 # To build and run taskwire.
-BUILD_PACKAGES=(gcc g++ libc6-dev cmake ninja-build pkg-config libczmq-dev libzmq3-dev libpq-dev "libmsgpack-c-dev|libmsgpack-dev"
+BUILD_PACKAGES=(gcc g++ libc6-dev cmake ninja-build pkg-config libczmq-dev libzmq3-dev libpq-dev librdkafka-dev "libmsgpack-c-dev|libmsgpack-dev"
     libsimdjson-dev libsodium-dev libssl-dev libutf8proc-dev libuv1-dev libwebsockets-dev libwebsockets-evlib-uv libcctz-dev tzdata)
-RUN_PACKAGES=(postgresql util-linux procps python3)
+RUN_PACKAGES=(postgresql librdkafka1 util-linux procps python3)
 export BUILD_PACKAGES RUN_PACKAGES
 
 # Where the state is.

@@ -65,7 +65,9 @@ describe('operating it', { timeout: 600_000 }, () => {
       ['PUBLIC_URL', 'tasks.example.org'], ['PUBLIC_URL', 'https://example.org/tasks'], ['ALLOWED_ORIGINS', '*'],
       ['ALLOWED_ORIGINS', 'https://a.example,'], ['TRUSTED_PROXIES', 'localhost'], ['RATE_LIMIT', '-1'], ['RATE_LIMIT', 'many'],
       ['RATE_LIMIT_ANONYMOUS', '1.5'], ['LOG_LEVEL', 'loud'], ['LOG_FORMAT', 'xml'], ['START_TIMEOUT', '-1'], ['START_TIMEOUT', '1s'],
-      ['GATEWAYS', '0'], ['GATEWAYS', '17'], ['KAFKA_BROKERS', 'localhost:9092'], ['KAFKA_SASL_MECHANISM', 'PLAIN'], ['TLS_CERT', '/x'],
+      ['GATEWAYS', '0'], ['GATEWAYS', '17'], ['TLS_CERT', '/x'],
+      ['KAFKA_BROKERS', 'localhost:nine'], ['KAFKA_ENCODING', 'avro'], ['KAFKA_REPLICATION', '-2'], ['KAFKA_TASK_UPDATES_PARTITIONS', '65'],
+      ['KAFKA_NONSENSE', 'x'], ['KAFKA_ACKS', '1'], ['KAFKA_GROUP_ID', 'x'], ['KAFKA_AUTO_OFFSET_RESET', 'earliest'], ['KAFKA_SASL_MECHANISM_FILE', '/nowhere'],
       ['NONSENSE', 'x'], ['listen', '127.0.0.1:0'], ['DATA_DIR', ''], ['DATABASE_URL', ''], ['DATABASE_URL_FILE', '/nowhere'],
       ['LOG_LEVEL_FILE', '/etc/hostname'],
     ]) {

@@ -67,6 +67,15 @@ static void defaults_are_those_of_the_documentation(void **state)
     assert_string_equal(config->database_url, "postgresql:///tasks");
     assert_string_equal(config->data_dir, "/tmp");
     assert_string_equal(config->kafka_brokers, "");
+    assert_false(config->kafka_msgpack);
+    assert_string_equal(config->kafka_topic_prefix, "");
+    assert_string_equal(config->kafka_group, "");
+    assert_string_equal(config->kafka_instance, "");
+    assert_int_equal(config->kafka_task_events_partitions, 3);
+    assert_int_equal(config->kafka_reminders_partitions, 1);
+    assert_int_equal(config->kafka_task_updates_partitions, 3);
+    assert_int_equal(config->kafka_replication, -1);
+    assert_int_equal(config->kafka_settings.n, 0);
     assert_string_equal(config->public_url, "");
     assert_string_equal(config->allowed_origins, "");
     assert_string_equal(config->trusted_proxies, "");
@@ -107,6 +116,15 @@ static void every_setting_can_be_set(void **state)
                            "TASKWIRE_GATEWAYS=16",
                            "TASKWIRE_ANCHOR_INTERVAL=1",
                            "TASKWIRE_OUTCOME_TIMEOUT=300",
+                           "TASKWIRE_KAFKA_BROKERS=a, b:1,[::1]:9092",
+                           "TASKWIRE_KAFKA_ENCODING=msgpack",
+                           "TASKWIRE_KAFKA_TOPIC_PREFIX=prod.",
+                           "TASKWIRE_KAFKA_GROUP=g_1",
+                           "TASKWIRE_KAFKA_INSTANCE=pod-0",
+                           "TASKWIRE_KAFKA_TASK_EVENTS_PARTITIONS=64",
+                           "TASKWIRE_KAFKA_REMINDERS_PARTITIONS=2",
+                           "TASKWIRE_KAFKA_TASK_UPDATES_PARTITIONS=1",
+                           "TASKWIRE_KAFKA_REPLICATION=3",
                            NULL};
     config_t *config = read_good(environment, NULL);
     assert_string_equal(config->listen, "[::1]:0");
@@ -126,6 +144,15 @@ static void every_setting_can_be_set(void **state)
     assert_int_equal(config->gateways, 16);
     assert_int_equal(config->anchor_interval_us, 1000000);
     assert_int_equal(config->outcome_timeout_us, 300000000);
+    assert_string_equal(config->kafka_brokers, "a, b:1,[::1]:9092");
+    assert_true(config->kafka_msgpack);
+    assert_string_equal(config->kafka_topic_prefix, "prod.");
+    assert_string_equal(config->kafka_group, "g_1");
+    assert_string_equal(config->kafka_instance, "pod-0");
+    assert_int_equal(config->kafka_task_events_partitions, 64);
+    assert_int_equal(config->kafka_reminders_partitions, 2);
+    assert_int_equal(config->kafka_task_updates_partitions, 1);
+    assert_int_equal(config->kafka_replication, 3);
     config_destroy(&config);
 }
 
@@ -183,8 +210,20 @@ static void bad_values_name_their_key(void **state)
         {"TASKWIRE_START_TIMEOUT", "30s"},
         {"TASKWIRE_LOG_LEVEL", "trace"},
         {"TASKWIRE_LOG_FORMAT", "xml"},
-        {"TASKWIRE_KAFKA_BROKERS", "localhost:9092"},
-        {"TASKWIRE_KAFKA_ENCODING", "json"},
+        {"TASKWIRE_KAFKA_BROKERS", "localhost:x"},
+        {"TASKWIRE_KAFKA_BROKERS", "a:1,"},
+        {"TASKWIRE_KAFKA_BROKERS", "SASL://a:1"},
+        {"TASKWIRE_KAFKA_ENCODING", "avro"},
+        {"TASKWIRE_KAFKA_TOPIC_PREFIX", "a/b"},
+        {"TASKWIRE_KAFKA_GROUP", "a b"},
+        {"TASKWIRE_KAFKA_TASK_EVENTS_PARTITIONS", "0"},
+        {"TASKWIRE_KAFKA_TASK_EVENTS_PARTITIONS", "65"},
+        {"TASKWIRE_KAFKA_REPLICATION", "-2"},
+        {"TASKWIRE_KAFKA_REPLICATION", "--1"},
+        {"TASKWIRE_KAFKA_REPLICATION", "-"},
+        {"TASKWIRE_KAFKA_", "x"},
+        {"TASKWIRE_KAFKA_SASL_PASSWORD_FILE", "/nonexistent/file"},
+        {"TASKWIRE_KAFKA_SASL_PASSWORD", "a\001"},
         {"TASKWIRE_PUBLIC_URL", "https://a\nb"},
         {"TASKWIRE_LISTENN", "x"},
         {"TASKWIRE_", "x"},
@@ -301,8 +340,8 @@ static void mistakes_in_a_config_file_name_their_key(void **state)
         {"taskwire_rate_limit = 5\n", "taskwire_rate_limit", "no such setting"},
         {"rate_limit 5\n", "line 1", "key = value"},
         {"\n# x\nrate_limit\n", "line 3", "key = value"},
-        {"kafka_brokers = a:1\n", "kafka_brokers", "local mode"},
-        {"kafka_sasl_mechanism = PLAIN\n", "kafka_sasl_mechanism", "local mode"},
+        {"kafka_brokers = a:1:2\n", "kafka_brokers", "HOST:PORT"},
+        {"kafka_debug = a\nkafka_debug = b\n", "kafka_debug", "twice"},
         {"home = /x\n", "home", "no such setting"},
         {" = 5\n", "", "no such setting"},
     };
@@ -352,6 +391,52 @@ static void printing_shows_all_and_masks_secrets(void **state)
     config_destroy(&config);
 }
 
+static void settings_of_kafka_s_library_are_kept_for_it(void **state)
+{
+    (void)state;
+    char *secret = make_file("s3cret\n");
+    char *key = make_file("-----BEGIN KEY-----\ns3cret\n-----END KEY-----\n");
+    char *file = make_file("kafka_sasl_mechanism = PLAIN\nkafka_linger_ms = 9\n"
+                           "kafka_debug = all\nkafka_ssl_ca_location = /etc/ca\n");
+    char password[64], pem[64];
+    snprintf(password, sizeof password, "TASKWIRE_KAFKA_SASL_PASSWORD_FILE=%s", secret);
+    snprintf(pem, sizeof pem, "TASKWIRE_KAFKA_SSL_KEY_PEM_FILE=%s", key);
+    char *environment[] = {REQUIRED,
+                           password,
+                           pem,
+                           "TASKWIRE_KAFKA_LINGER_MS=1",
+                           "TASKWIRE_KAFKA_DEBUG=",
+                           "TASKWIRE_KAFKA_SSL_CERTIFICATE_PEM=one\ntwo",
+                           NULL};
+    config_t *config = read_good(environment, file);
+    const kafka_settings_t *settings = &config->kafka_settings;
+    assert_int_equal(settings->n, 6);
+    assert_string_equal(kafka_settings_find(settings, "sasl.password")->value, "s3cret");
+    assert_string_equal(kafka_settings_find(settings, "linger.ms")->value, "1");
+    assert_string_equal(kafka_settings_find(settings, "linger.ms")->key,
+                        "TASKWIRE_KAFKA_LINGER_MS");
+    assert_string_equal(kafka_settings_find(settings, "sasl.mechanism")->key,
+                        "kafka_sasl_mechanism");
+    assert_null(kafka_settings_find(settings, "debug")); /* the environment says: the default */
+    assert_non_null(strstr(kafka_settings_find(settings, "ssl.key.pem")->value, "\ns3cret\n"));
+    buf_t out = {0};
+    config_print(config, &out);
+    buf_append_byte(&out, '\0');
+    const char *text = (const char *)out.data;
+    assert_null(strstr(text, "s3cret"));
+    assert_non_null(strstr(text, "TASKWIRE_KAFKA_SASL_PASSWORD=****\n"));
+    assert_non_null(strstr(text, "TASKWIRE_KAFKA_SSL_KEY_PEM=****\n"));
+    assert_non_null(strstr(text, "TASKWIRE_KAFKA_SSL_CERTIFICATE_PEM=one two\n"));
+    assert_non_null(strstr(text, "TASKWIRE_KAFKA_SSL_CA_LOCATION=/etc/ca\n"));
+    buf_fini(&out);
+    config_destroy(&config);
+    char *twice[] = {REQUIRED, password, "TASKWIRE_KAFKA_SASL_PASSWORD=x", NULL};
+    assert_refused(twice, NULL, "TASKWIRE_KAFKA_SASL_PASSWORD", "twice");
+    drop_file(secret);
+    drop_file(key);
+    drop_file(file);
+}
+
 static void passwords_are_masked_wherever_they_stand(void **state)
 {
     (void)state;
@@ -396,6 +481,7 @@ int main(void)
         cmocka_unit_test(mistakes_in_a_config_file_name_their_key),
         cmocka_unit_test(a_config_file_that_is_too_large_is_refused),
         cmocka_unit_test(printing_shows_all_and_masks_secrets),
+        cmocka_unit_test(settings_of_kafka_s_library_are_kept_for_it),
         cmocka_unit_test(passwords_are_masked_wherever_they_stand),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
