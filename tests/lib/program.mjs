@@ -4,12 +4,14 @@
 //
 //   TASKWIRE_BIN     the program to test (default build/asan/taskwire)
 //   TASKWIRE_SEED    of random tests; printed by each
+//   TASKWIRE_TEST_KAFKA=HOST:PORT   a broker: then all programs run in Kafka mode, but where a test says {kafka: null}
 import { spawn, execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { mkdtempSync, mkdirSync, rmSync, openSync, closeSync, readFileSync, chmodSync, existsSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, dirname, resolve } from 'node:path';
+import { basename, join, dirname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { Kafka } from './kafka.mjs';
 import { waitFor } from './wait.mjs';
 
 const run = promisify(execFile);
@@ -187,10 +189,12 @@ export class Taskwire {
   }
 }
 
-// A directory, a cluster with a migrated database of the ordinary login, and one taskwire or more.
+// A directory, a cluster with a migrated database of the ordinary login, and one taskwire or more. With `kafka`, a Kafka of
+// tests/lib/kafka.mjs, they run in Kafka mode; the caller removes it. All programs of one database have the same topics.
 export class Bench {
-  static async start({ settings = {}, cluster = [], start = true } = {}) {
+  static async start({ settings = {}, cluster = [], start = true, kafka = Kafka.shared } = {}) {
     const bench = new Bench();
+    bench.kafka = kafka;
     bench.dir = mkdtempSync(join(tmpdir(), 'tw-'));
     bench.programs = [];
     chmodSync(bench.dir, 0o755);
@@ -213,13 +217,30 @@ export class Bench {
     return (await this.cluster.url(name)).replace('//postgres@', '//taskwire@');
   }
 
+  // What the names of the topics of a database begin with: nobody else's do.
+  prefix(databaseUrl = this.databaseUrl) {
+    return `${basename(this.dir)}-${/\/([a-z0-9_]+)(\?|$)/.exec(databaseUrl)?.[1] ?? 'other'}.`;
+  }
+
+  // The settings of Kafka mode, if that is how this bench runs its programs.
+  kafkaSettings(databaseUrl) {
+    return this.kafka ? { KAFKA_BROKERS: this.kafka.brokers, KAFKA_TOPIC_PREFIX: this.prefix(databaseUrl) } : {};
+  }
+
   // Another taskwire on the same database; not started yet.
   program(settings = {}, databaseUrl = this.databaseUrl) {
     const dir = join(this.dir, `taskwire-${this.programs.length}`);
     mkdirSync(dir);
-    const program = new Taskwire(dir, databaseUrl, settings);
+    const program = new Taskwire(dir, databaseUrl, { ...this.kafkaSettings(databaseUrl), ...settings });
     this.programs.push(program);
     return program;
+  }
+
+  // A shared broker would gather the topics of every test. One that the test has stopped is going away anyway.
+  async dropTopics() {
+    if (!this.kafka.isShared) return;
+    await this.kafka.deleteTopics(...await this.kafka.topics(basename(this.dir)));
+    await this.kafka.close();
   }
 
   // Stops everything. A program that crashed, or a sanitizer's finding, is an error.
@@ -236,6 +257,7 @@ export class Bench {
         faults.push(error.message);
       }
     }
+    if (this.kafka) await this.dropTopics().catch((error) => faults.push(`the topics: ${error.message}`));
     await this.cluster.remove();
     if (!process.env.TASKWIRE_KEEP) rmSync(this.dir, { recursive: true, force: true });
     if (faults.length) throw new Error(faults.join('\n'));
