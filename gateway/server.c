@@ -68,6 +68,7 @@ static void on_turn(uv_prepare_t *flusher)
     http_flush(self);
     feed_flush(self);
     ws_flush(self);
+    self->turn++;
     if (!TAILQ_EMPTY(&self->ready) || !TAILQ_EMPTY(&self->feeders) || !TAILQ_EMPTY(&self->writers))
         server_wake(self);
 }
@@ -126,6 +127,7 @@ server_t *server_new(struct uv_loop_s *loop, const char *name, const server_limi
     self->loop = loop;
     strncpy(self->name, name, SERVER_NAME_CHARS);
     self->limits = *limits;
+    self->turn = 1;
     self->handler = *handler;
     self->arg = arg;
     LIST_INIT(&self->conns);

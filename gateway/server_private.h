@@ -46,6 +46,7 @@ struct server {
     uv_prepare_t flusher; /* runs before the loop waits: what this turn left to do */
     uv_idle_t
         waker; /* runs only while there is still something left, so that the loop does not wait */
+    uint64_t turn; /* of the loop, from 1 */
     int n_reaps;
     wheel_t *wheel;
     LIST_HEAD(, conn) conns;

@@ -16,6 +16,13 @@
  *   of UTF-8 misses a character that an empty last fragment cuts off: whole messages are checked
  * here.
  * - An empty pong is not reported: our pings have a payload.
+ * - It answers a ping when the loop next says that the socket can be written. So what answers a
+ *   message that came in this turn waits for that too, or it would go before the pong of a ping
+ * that came before. Of several pings that came together the first only is answered (RFC
+ * 6455, 5.5.3, would have the last): who measures by pings one at a time sees no difference.
+ * - After a frame that breaks the protocol, whose rest it has not read, it takes the client's close
+ *   for that rest, and hangs up 5 s later unless the client does. What answers the messages before
+ *   goes out before its own close, and nothing behind that.
  * - Frames that are not masked, for which RFC 6455 (5.1) wants the connection failed, are taken and
  *   not reported: it reads the socket itself, and what its callbacks are given is unmasked. To know
  *   we would have to peek at every byte before it does, and follow its frames. Masks protect caches
@@ -90,6 +97,7 @@ struct socket_s {
     bool was_pinged; /* and has not been heard of since */
     int code; /* of closing */
     int64_t heard_us;
+    uint64_t heard_turn; /* of the loop, in which the last message came */
     size_t limit;
     size_t n_handed; /* of the last write */
     buf_t in; /* the fragments of a message so far */
@@ -158,9 +166,23 @@ static bool has_something(const socket_t *self)
     return self->state == SOCKET_CLOSING;
 }
 
+/* A message came in this turn of the loop. */
+static bool is_heard_now(const socket_t *self)
+{
+    return self->heard_turn == self->server->turn;
+}
+
+/* Libwebsockets closes by itself; its close goes out when the loop next says that it can. */
+static bool has_failed(const socket_t *self)
+{
+    return lws_get_close_length(self->wsi) > 0;
+}
+
 /* Writes until the kernel has enough, the owner has no more or others have waited long enough. */
 static bool write_some(socket_t *self)
 {
+    if (has_failed(self) && !is_heard_now(self))
+        return true;
     for (int i = 0; i < WRITES_A_TURN && has_something(self); i++) {
         if (lws_partial_buffered(self->wsi))
             return true; /* libwebsockets will say when it is out */
@@ -257,6 +279,7 @@ static void deliver(socket_t *self, slice_t message, bool is_binary)
 static void take_piece(socket_t *self, slice_t piece)
 {
     hear(self);
+    self->heard_turn = self->server->turn;
     if (self->state != SOCKET_OPEN)
         return;
     size_t n_announced = lws_remaining_packet_payload(self->wsi);
@@ -307,8 +330,11 @@ static int on_peer_close(socket_t *self, slice_t payload)
     if (self->state == SOCKET_SAID)
         return -1;
     if (!is_good_close(payload)) {
+        /* libwebsockets would send the code and then wait for the close that has come. */
         self->code = CODE_PROTOCOL;
-        lws_close_reason(self->wsi, LWS_CLOSE_STATUS_PROTOCOL_ERR, NULL, 0);
+        self->state = SOCKET_CLOSING;
+        self->wants_write = false;
+        write_once(self);
         return -1;
     }
     const uint8_t *at = payload.data;
@@ -516,7 +542,9 @@ void ws_flush(server_t *server)
         socket_t *self = TAILQ_FIRST(&server->writers);
         TAILQ_REMOVE(&server->writers, self, of_writers);
         self->is_writer = false;
-        if (!write_some(self))
+        if (is_heard_now(self) && !has_failed(self))
+            lws_callback_on_writable(self->wsi); /* a pong may have to go first */
+        else if (!write_some(self))
             kill_socket(self, self->code);
     }
 }

@@ -70,8 +70,9 @@ describe('WebSocket frames', { timeout: 300_000 }, () => {
   after(() => bench?.stop());
 
   // Shakes hands, sends the frames (in pieces of `piece` bytes), and answers what came until the server closed. A last
-  // close of ours waits until there are `n_answers`: whoever got a close need not answer what was asked before.
-  function talk(frames, n_answers = 0, piece = Infinity) {
+  // close of ours waits until there are `n_answers`: whoever got a close need not answer what was asked before. A client
+  // that `waits` leaves it to the server to hang up.
+  function talk(frames, n_answers = 0, piece = Infinity, waits = false) {
     const { hostname, port } = new URL(bench.taskwire.url);
     return new Promise((done, failed) => {
       const chunks = [];
@@ -102,7 +103,7 @@ describe('WebSocket frames', { timeout: 300_000 }, () => {
         if (!isOpen) assert.match(Buffer.concat(chunks).toString('latin1'), /^HTTP\/1\.1 101 /);
         isOpen = true;
         go();
-        if (said().at(-1)?.startsWith('close')) socket.end(); // as a client that has closed too
+        if (!waits && said().at(-1)?.startsWith('close')) socket.end(); // as a client that has closed too
       });
       socket.on('error', (error) => { if (!['ECONNRESET', 'EPIPE'].includes(error.code)) failed(error); });
       socket.on('close', () => done(said()));
@@ -167,6 +168,19 @@ describe('WebSocket frames', { timeout: 300_000 }, () => {
       assert.deepEqual((await talk(frames, expected.length - 1)).sort(), [...expected].sort()); // pongs may overtake messages
     });
   }
+
+  it('the pong of a ping that came within a message goes before what answers the message', async () => {
+    const frames = [part(TEXT, '{"op":'), frame(PING, 'x'), frame(CONT, '"ping","ref":"a"}'), bye];
+    for (let i = 0; i < 10; i++) assert.deepEqual(await talk([Buffer.concat(frames.slice(0, 3)), bye], 2), ['pong x', 'pong a', 'close 1000']);
+  });
+
+  it('after a close that says what may not be said the server hangs up by itself, without waiting for the client', async () => {
+    for (const broken of [frame(CLOSE, 'x'), close(1000, Buffer.from([0xff])), close(5000)]) {
+      const began = Date.now();
+      assert.deepEqual(await talk([broken], 0, Infinity, true), ['close 1002']);
+      assert.ok(Date.now() - began < 3000, 'at once, not at a deadline');
+    }
+  });
 
   it('a length with its highest bit set, or far beyond any limit, ends the connection at once', async () => {
     for (const length of [0x8000000000000001n, 0x7fffffffffffffffn, 0x100000000n]) {
