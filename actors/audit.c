@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Heads are gathered in a table until the next anchor. When this process begins to lead, those that
+/* Heads are gathered in a table until the next anchor. When a term begins, those that
  * moved since its last block are read from the chain's rows, page by page between batches, so that
  * a crash between chain and anchor leaves none out. Anchors never hold the chain up: if they cannot
  * be written, the table waits. */
@@ -49,8 +49,8 @@ struct audit {
     actor_t *actor;
     pg_t *pg;
     intray_t *intray;
-    anchor_t *anchor; /* NULL: not leading, or it cannot be opened */
-    bool is_leading;
+    anchor_t *anchor; /* NULL: no term, or it cannot be opened */
+    bool is_on; /* a term */
     char term_epoch[EPOCH_CHARS]; /* of the batches that come */
 
     /* Of streams that moved since the last block. One may be there several times: the highest rev
@@ -210,7 +210,7 @@ static bool make_room(audit_t *self)
 static void on_head(void *arg, const anchor_head_t *head)
 {
     audit_t *self = arg;
-    if (!self->is_leading || !make_room(self))
+    if (!self->is_on || !make_room(self))
         return;
     if (self->n_heads == 0)
         self->oldest_us = clock_now().wall_us;
@@ -312,13 +312,13 @@ static err_t handle(void *arg, mp_reader_t *content, uint32_t n_events)
 
 /* What another process anchors in its own directory is its own affair: nothing is kept for it, and
  * all is looked up again at the next term. */
-static void follow_lead(audit_t *self, bool is_leading)
+static void follow_term(audit_t *self, bool is_on)
 {
-    self->is_leading = is_leading;
+    self->is_on = is_on;
     self->n_heads = 0;
-    self->catch_up = is_leading ? CATCH_UP_DUE : CATCH_UP_DONE;
+    self->catch_up = is_on ? CATCH_UP_DUE : CATCH_UP_DONE;
     self->anchor_mono_us = 0;
-    if (!is_leading)
+    if (!is_on)
         anchor_close(&self->anchor);
 }
 
@@ -327,13 +327,13 @@ static void audit_receive(void *arg, slice_t bytes, now_t now)
     audit_t *self = arg;
     mp_reader_t content;
     message_kind_t kind = message_kind(bytes, &content);
-    bool is_leading = false;
+    bool is_on = false;
     (void)now;
     if (kind == MESSAGE_EVENTS)
         intray_receive(self->intray, bytes);
-    else if (kind == MESSAGE_LEAD && lead_decode(&content, &is_leading, self->term_epoch)) {
+    else if (kind == MESSAGE_TERM && term_decode(&content, &is_on, self->term_epoch)) {
         intray_clear(self->intray);
-        follow_lead(self, is_leading);
+        follow_term(self, is_on);
     }
 }
 
@@ -376,7 +376,7 @@ static int64_t audit_due(void *arg, now_t now)
 {
     audit_t *self = arg;
     int64_t sleep_us = intray_turn(self->intray, now, handle, self);
-    if (self->is_leading)
+    if (self->is_on)
         sleep_us = shorter(sleep_us, anchor_turn(self, now));
     publish(self, now);
     return sleep_us;
@@ -387,7 +387,7 @@ static bool audit_drain(void *arg, now_t now)
 {
     audit_t *self = arg;
     (void)now;
-    if (self->is_leading)
+    if (self->is_on)
         (void)write_block(self);
     return true;
 }

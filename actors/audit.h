@@ -7,7 +7,8 @@
  * filled from the log first. It looks at headers and digests only and never decodes a body, so
  * nothing that an event holds can keep it out of the chain.
  *
- * takes: EVENTS and LEAD from the relay (only the leading process anchors). emits: ACK when the
+ * takes: EVENTS and TERM from the relay or the consumer (anchors what moves in its
+ * terms). emits: ACK when the
  * chain of a batch is durable. */
 #ifndef TASKWIRE_AUDIT_H
 #define TASKWIRE_AUDIT_H

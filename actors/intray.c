@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A small ring of messages. It cannot overflow: the relay has fewer batches under way than it
- * holds. */
+/* A small ring of messages. It cannot overflow: fewer batches are under way than it holds. */
 #include "actors/intray.h"
 
 #include <assert.h>
@@ -11,7 +10,7 @@
 
 struct intray {
     uint32_t address;
-    port_t *relay;
+    port_t *acks;
     message_t waiting[INTRAY_LIMIT];
     size_t first;
     size_t n;
@@ -25,7 +24,7 @@ intray_t *intray_new(const network_t *network, uint32_t address)
 {
     intray_t *self = calloc(1, sizeof *self);
     self->address = address;
-    self->relay = network_port(network, ADDRESS_RELAY);
+    self->acks = network_ack_port(network);
     self->arena = arena_new();
     self->rejects = calloc(MAX_REJECTS, sizeof *self->rejects);
     return self;
@@ -37,7 +36,7 @@ void intray_destroy(intray_t **self_p)
     if (self == NULL)
         return;
     intray_clear(self);
-    port_destroy(&self->relay);
+    port_destroy(&self->acks);
     arena_destroy(&self->arena);
     free(self->rejects);
     free(self);
@@ -92,10 +91,10 @@ static bool handle_first(intray_t *self, intray_handle_f *handle, void *arg)
             reject_all(self, again, n_events, err);
         message_t ack;
         ack_encode(self->address, seq, self->rejects, self->n_rejects, &ack);
-        if (self->relay == NULL)
+        if (self->acks == NULL)
             message_fini(&ack);
         else
-            (void)port_send(self->relay, &ack); /* has room for more than can be under way */
+            (void)port_send(self->acks, &ack); /* has room for more than can be under way */
     }
     message_fini(&self->waiting[self->first]);
     self->first = (self->first + 1) % INTRAY_LIMIT;

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What an actor has been given by the relay and not yet handled: batches of events, in order. A
- * batch is handled whole in one transaction of the actor's and acknowledged after it, or tried
- * again as long as the database is away. */
+/* What an actor has been given by the relay (or the consumer) and not yet handled: batches of
+ * events, in order. A batch is handled whole in one transaction of the actor's and acknowledged
+ * after it, or tried again as long as the database is away. */
 #ifndef TASKWIRE_INTRAY_H
 #define TASKWIRE_INTRAY_H
 
 #include "actors/message.h"
 #include "actors/network.h"
 
-/* More than the relay ever has under way. */
+/* More than is ever under way. */
 #define INTRAY_LIMIT 64
 
 typedef struct intray intray_t;
@@ -22,7 +22,7 @@ typedef err_t intray_handle_f(void *arg, mp_reader_t *content, uint32_t n_events
 intray_t *intray_new(const network_t *network, uint32_t address);
 void intray_destroy(intray_t **self_p);
 
-/* Forgets what is there: to be called on LEAD, since another term hands everything out anew, and
+/* Forgets what is there: to be called on TERM, since another term hands everything out anew, and
  * what a slow actor has of former terms must not add up. */
 void intray_clear(intray_t *self);
 

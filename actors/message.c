@@ -340,20 +340,33 @@ bool ack_next(mp_reader_t *content, reject_t *out)
            get_bytes(content, &out->reason);
 }
 
-/* --- LEAD --- */
+/* --- TERM, LEAD --- */
 
-void lead_encode(bool is_leading, const char epoch[EPOCH_CHARS], message_t *out)
+void term_encode(bool is_on, const char epoch[EPOCH_CHARS], message_t *out)
 {
     buf_t buf = {0};
-    put_kind(&buf, MESSAGE_LEAD, 2);
-    mp_put_bool(&buf, is_leading);
+    put_kind(&buf, MESSAGE_TERM, 2);
+    mp_put_bool(&buf, is_on);
     put_epoch(&buf, epoch);
     message_take(out, &buf);
 }
 
-bool lead_decode(mp_reader_t *content, bool *is_leading, char epoch[EPOCH_CHARS])
+bool term_decode(mp_reader_t *content, bool *is_on, char epoch[EPOCH_CHARS])
 {
-    return mp_get_bool(content, is_leading) && get_epoch(content, epoch);
+    return mp_get_bool(content, is_on) && get_epoch(content, epoch);
+}
+
+void lead_encode(bool is_leading, message_t *out)
+{
+    buf_t buf = {0};
+    put_kind(&buf, MESSAGE_LEAD, 1);
+    mp_put_bool(&buf, is_leading);
+    message_take(out, &buf);
+}
+
+bool lead_decode(mp_reader_t *content, bool *is_leading)
+{
+    return mp_get_bool(content, is_leading);
 }
 
 /* --- WATCH, WATCHED --- */

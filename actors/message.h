@@ -7,13 +7,16 @@
  * | COMMANDS | gateway, actors → writer | commands; each names where its result goes    |
  * | RESULTS  | writer → the sender      | one result per command                        |
  * | EVENTS   | relay → actors           | consecutive events of the log, by shard       |
+ * | TERM     | relay → actors           | what was handed out before is void            |
  * | ACK      | actors → relay           | a batch of events is handled and durable      |
- * | LEAD     | relay → actors           | this process's actors are (not) the active ones |
+ * | LEAD     | relay → reminder         | this process is (not) the one that fires      |
  * | WATCH    | gateway → sync           | follow a stream, or no longer                 |
  * | WATCHED  | sync → gateway           | the answer: what follows comes from here      |
  * | FRAMES   | sync → gateways          | encoded frames of one stream                  |
  * | ACCESS   | sync → gateways          | somebody's access changed                     |
  * | EPOCH    | sync → gateways          | another history: drop everything              |
+ *
+ * In Kafka mode TERM and EVENTS come from the consumer, and ACK goes to it.
  */
 #ifndef TASKWIRE_MESSAGE_H
 #define TASKWIRE_MESSAGE_H
@@ -26,6 +29,7 @@ typedef enum {
     MESSAGE_COMMANDS,
     MESSAGE_RESULTS,
     MESSAGE_EVENTS,
+    MESSAGE_TERM,
     MESSAGE_ACK,
     MESSAGE_LEAD,
     MESSAGE_WATCH,
@@ -112,10 +116,16 @@ void ack_encode(uint32_t actor, uint64_t seq, const reject_t *rejects, size_t n_
 bool ack_open(mp_reader_t *content, uint32_t *actor, uint64_t *seq, uint32_t *n_rejects);
 bool ack_next(mp_reader_t *content, reject_t *out);
 
-/* --- LEAD: [kind, bool, epoch]; the epoch is that of the batches that follow --- */
+/* --- TERM: [kind, bool, epoch]: batches from before are void; others of this epoch follow, or none
+ * --- */
 
-void lead_encode(bool is_leading, const char epoch[EPOCH_CHARS], message_t *out);
-bool lead_decode(mp_reader_t *content, bool *is_leading, char epoch[EPOCH_CHARS]);
+void term_encode(bool is_on, const char epoch[EPOCH_CHARS], message_t *out);
+bool term_decode(mp_reader_t *content, bool *is_on, char epoch[EPOCH_CHARS]);
+
+/* --- LEAD: [kind, bool] --- */
+
+void lead_encode(bool is_leading, message_t *out);
+bool lead_decode(mp_reader_t *content, bool *is_leading);
 
 /* --- WATCH: [kind, gateway, stream, bool on]; WATCHED: [kind, stream, epoch, first, next] ---
  * The frames FIRST … NEXT-1 come as FRAMES right behind WATCHED (none if equal); from NEXT on as

@@ -12,6 +12,12 @@ port_t *network_port(const network_t *self, uint32_t address)
     return port_new(actor_inbox(self->actors[address]));
 }
 
+port_t *network_ack_port(const network_t *self)
+{
+    bool has_consumer = self->actors[ADDRESS_CONSUMER] != NULL;
+    return network_port(self, has_consumer ? ADDRESS_CONSUMER : ADDRESS_RELAY);
+}
+
 static void ring(const network_t *self, address_t address, shard_set_t shards)
 {
     if (self->actors[address] != NULL)

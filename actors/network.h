@@ -19,6 +19,8 @@
 typedef enum {
     ADDRESS_WRITER,
     ADDRESS_RELAY,
+    ADDRESS_CONSUMER, /* in Kafka mode only */
+    ADDRESS_TAIL, /* in Kafka mode only */
     ADDRESS_RECURRENCE,
     ADDRESS_REMINDER,
     ADDRESS_AUDIT,
@@ -49,6 +51,10 @@ typedef struct {
 /* A port to the inbox at the address; NULL if there is no such actor. Thread: it belongs to the
  * caller's. */
 port_t *network_port(const network_t *self, uint32_t address);
+
+/* A port to whoever hands events to the actors and takes their ACKs: the consumer if there is one,
+ * else the relay. As network_port. */
+port_t *network_ack_port(const network_t *self);
 
 /* This process has written to the log in these shards: wakes the relay and sync, and peers, who
  * tells other processes. Thread: any. */

@@ -34,7 +34,7 @@ struct recurrence {
     network_t *network;
     actor_t *actor;
     commander_t *commander;
-    port_t *relay;
+    port_t *acks;
     recurrence_batch_t *batches; /* not acknowledged yet */
     size_t n_batches;
     metric_t *successors_total;
@@ -130,10 +130,10 @@ static void close_one(recurrence_batch_t *batch)
     recurrence_t *self = batch->owner;
     message_t ack;
     ack_encode(ADDRESS_RECURRENCE, batch->seq, batch->rejects, batch->n_rejects, &ack);
-    if (self->relay == NULL)
+    if (self->acks == NULL)
         message_fini(&ack);
     else
-        (void)port_send(self->relay, &ack); /* has room for more than can be under way */
+        (void)port_send(self->acks, &ack); /* has room for more than can be under way */
     destroy_batch(batch);
 }
 
@@ -223,7 +223,7 @@ static void recurrence_receive(void *arg, slice_t bytes, now_t now)
         receive_events(self, &content);
     else if (kind == MESSAGE_RESULTS)
         commander_receive(self->commander, &content, now);
-    else if (kind == MESSAGE_LEAD)
+    else if (kind == MESSAGE_TERM)
         forget_all(self);
 }
 
@@ -240,7 +240,7 @@ static err_t recurrence_open(void *arg, actor_t *actor)
     recurrence_t *self = arg;
     (void)actor;
     self->commander = commander_new(self->network, ADDRESS_RECURRENCE);
-    self->relay = network_port(self->network, ADDRESS_RELAY);
+    self->acks = network_ack_port(self->network);
     self->successors_total = metrics_counter(self->network->metrics, "taskwire_successors_total",
                                              NULL, "Occurrences created");
     return ERR_OK;
@@ -251,7 +251,7 @@ static void recurrence_close(void *arg)
     recurrence_t *self = arg;
     forget_all(self);
     commander_destroy(&self->commander);
-    port_destroy(&self->relay);
+    port_destroy(&self->acks);
 }
 
 /* Nothing needs finishing: what is not acknowledged comes again. */

@@ -4,8 +4,8 @@
  * command's id comes from the closing event's (stream, rev), so that the same event, however often
  * it comes, makes the same command; and apply refuses what is out of date.
  *
- * takes: EVENTS and LEAD from the relay, RESULTS from the writer. emits: COMMANDS (task.succeed),
- * ACK to the relay when all successors of a batch are durable. */
+ * takes: EVENTS and TERM from the relay or the consumer, RESULTS from the writer. emits: COMMANDS
+ * (task.succeed), ACK when all successors of a batch are durable. */
 #ifndef TASKWIRE_RECURRENCE_H
 #define TASKWIRE_RECURRENCE_H
 

@@ -263,6 +263,22 @@ static err_t handle(void *arg, mp_reader_t *content, uint32_t n_events)
     return err;
 }
 
+/* What this process knows of firings that are over may be of another history. */
+static void look_anew(reminder_actor_t *self)
+{
+    forget_over(self, INT64_MAX);
+    self->must_reload = true;
+}
+
+static void follow_term(reminder_actor_t *self, mp_reader_t *content)
+{
+    bool is_on = false;
+    if (!term_decode(content, &is_on, self->term_epoch))
+        return;
+    intray_clear(self->intray);
+    look_anew(self);
+}
+
 static void reminder_receive(void *arg, slice_t bytes, now_t now)
 {
     reminder_actor_t *self = arg;
@@ -272,11 +288,10 @@ static void reminder_receive(void *arg, slice_t bytes, now_t now)
         intray_receive(self->intray, bytes);
     else if (kind == MESSAGE_RESULTS)
         commander_receive(self->commander, &content, now);
-    else if (kind == MESSAGE_LEAD && lead_decode(&content, &self->is_leading, self->term_epoch)) {
-        intray_clear(self->intray);
-        forget_over(self, INT64_MAX);
-        self->must_reload = true;
-    }
+    else if (kind == MESSAGE_TERM)
+        follow_term(self, &content);
+    else if (kind == MESSAGE_LEAD && lead_decode(&content, &self->is_leading))
+        look_anew(self);
 }
 
 static int64_t shorter(int64_t a, int64_t b)

@@ -5,8 +5,9 @@
  * reminder and its instant, so firing twice is firing once; and apply refuses a reminder that the
  * task no longer has.
  *
- * takes: EVENTS and LEAD from the relay (only the leading process fires), RESULTS from the writer.
- * emits: COMMANDS (task.remind), ACK to the relay when the rows of a batch are durable. */
+ * takes: EVENTS and TERM from the relay or the consumer, LEAD from the relay (only
+ * the leading process fires), RESULTS from the writer.
+ * emits: COMMANDS (task.remind), ACK when the rows of a batch are durable. */
 #ifndef TASKWIRE_REMINDER_H
 #define TASKWIRE_REMINDER_H
 

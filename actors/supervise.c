@@ -190,9 +190,9 @@ static bool start_one(supervisor_t *self, address_t address)
 
 static bool start_all(supervisor_t *self)
 {
-    static const address_t order[] = {ADDRESS_WRITER,     ADDRESS_SYNC,     ADDRESS_AUDIT,
-                                      ADDRESS_RECURRENCE, ADDRESS_REMINDER, ADDRESS_RELAY,
-                                      ADDRESS_PEERS,      ADDRESS_ERASER};
+    static const address_t order[] = {
+        ADDRESS_WRITER, ADDRESS_SYNC,     ADDRESS_AUDIT, ADDRESS_RECURRENCE, ADDRESS_REMINDER,
+        ADDRESS_RELAY,  ADDRESS_CONSUMER, ADDRESS_TAIL,  ADDRESS_PEERS,      ADDRESS_ERASER};
     for (size_t i = 0; i < sizeof order / sizeof *order; i++) {
         if (!start_one(self, order[i]))
             return false;
@@ -271,7 +271,7 @@ static void stop_all(supervisor_t *self, int64_t drain_us)
     self->is_stopping = true;
     pthread_mutex_unlock(&self->lock);
     stop_group(self, ADDRESS_GATEWAY, ADDRESS_COUNT - 1, deadline);
-    stop_group(self, ADDRESS_RELAY, ADDRESS_RELAY, deadline);
+    stop_group(self, ADDRESS_RELAY, ADDRESS_TAIL, deadline);
     stop_group(self, ADDRESS_RECURRENCE, ADDRESS_AUDIT, deadline);
     stop_group(self, ADDRESS_SYNC, ADDRESS_SYNC, deadline);
     stop_group(self, ADDRESS_WRITER, ADDRESS_WRITER, deadline);

@@ -12,6 +12,29 @@ void ledger_init(ledger_t *self, unsigned n_consumers)
     self->n_consumers = n_consumers;
 }
 
+void ledger_own(ledger_t *self, shard_set_t shards)
+{
+    for (unsigned shard = 0; shard < N_SHARDS; shard++) {
+        if (!(shards >> shard & 1))
+            continue;
+        self->handed[shard] = self->positions[0][shard];
+        for (unsigned i = 1; i < self->n_consumers; i++) {
+            if (self->positions[i][shard] < self->handed[shard])
+                self->handed[shard] = self->positions[i][shard];
+        }
+    }
+    self->shards |= shards;
+}
+
+ledger_place_t ledger_place(const ledger_t *self, unsigned shard, int64_t id, int64_t before)
+{
+    if (!(self->shards >> shard & 1))
+        return LEDGER_FOREIGN;
+    if (id <= self->handed[shard])
+        return LEDGER_DUPLICATE;
+    return before > self->handed[shard] ? LEDGER_GAP : LEDGER_NEXT;
+}
+
 bool ledger_has_room(const ledger_t *self)
 {
     return self->n < LEDGER_MAX_BATCHES;
@@ -25,8 +48,9 @@ ledger_batch_t *ledger_open(ledger_t *self, uint64_t seq)
     return batch;
 }
 
-void ledger_add(ledger_batch_t *batch, unsigned shard, int64_t id, int64_t at_us)
+void ledger_add(ledger_t *self, ledger_batch_t *batch, unsigned shard, int64_t id, int64_t at_us)
 {
+    self->handed[shard] = id;
     if (batch->oldest_at_us == 0 || at_us < batch->oldest_at_us)
         batch->oldest_at_us = at_us;
     batch->shards |= (shard_set_t)1 << shard;
@@ -73,6 +97,7 @@ bool ledger_acknowledge(ledger_t *self, unsigned consumer, uint64_t seq)
     advance(self, consumer);
     uint32_t all = (1u << self->n_consumers) - 1;
     while (self->n > 0 && batch_at(self, 0)->acknowledged == all) {
+        self->done = batch_at(self, 0)->seq;
         self->first = (self->first + 1) % LEDGER_MAX_BATCHES;
         self->n--;
     }

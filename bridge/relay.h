@@ -6,8 +6,8 @@
  * which a frozen process loses within 1.5 s. Two at once for a moment do no harm, since every
  * effect is guarded by what it is the effect of.
  *
- * takes: the doorbell (shards that grew), ACK from the actors. emits: EVENTS and LEAD to the
- * actors.
+ * takes: the doorbell (shards that grew), ACK from the actors. emits: TERM and EVENTS to the
+ * actors (see bridge/dispatch.h), LEAD to the reminder actor.
  *
  * At its limit (batches under way) it stops reading: a slow actor holds everybody back, nothing is
  * dropped. What an actor refuses becomes a row of dead_letter before the position passes it. */

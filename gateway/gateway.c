@@ -179,6 +179,7 @@ static void receive(gateway_t *self, slice_t message)
     case MESSAGE_UNKNOWN:
     case MESSAGE_COMMANDS:
     case MESSAGE_EVENTS:
+    case MESSAGE_TERM:
     case MESSAGE_ACK:
     case MESSAGE_LEAD:
     case MESSAGE_WATCH:

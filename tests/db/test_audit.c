@@ -439,10 +439,10 @@ static void pass(int64_t us)
     step();
 }
 
-static void lead(bool is_leading)
+static void begin_term(bool is_on)
 {
     message_t message;
-    lead_encode(is_leading, H_EPOCH, &message);
+    term_encode(is_on, H_EPOCH, &message);
     assert_int_equal(port_send(world.to_audit, &message), ERR_OK);
     step();
 }
@@ -559,7 +559,7 @@ static int start_world(void **state)
     (void)state;
     h_empty_dir();
     world_new();
-    lead(false); /* so that it knows the epoch of what comes */
+    begin_term(false); /* so that it knows the epoch of what comes */
     return 0;
 }
 
@@ -578,7 +578,7 @@ static void an_acknowledged_batch_is_in_the_chain(void **state)
     send_events(&stream, 1, 3);
     assert_acked();
     assert_chain(&stream, 3);
-    assert_int_equal(n_blocks(), 0); /* it does not lead */
+    assert_int_equal(n_blocks(), 0); /* there is no term */
 }
 
 static void events_behind_a_hole_are_rejected_and_others_go_on(void **state)
@@ -653,7 +653,7 @@ static void heads_are_anchored_once_in_an_interval(void **state)
     (void)state;
     uuid_t stream = new_stream();
     h_add(&stream, 1, 6, 10);
-    lead(true);
+    begin_term(true);
     step();
     send_events(&stream, 1, 2);
     step();
@@ -677,7 +677,7 @@ static void heads_are_anchored_on_the_way_out(void **state)
     (void)state;
     uuid_t stream = new_stream();
     h_add(&stream, 1, 3, 10);
-    lead(true);
+    begin_term(true);
     send_events(&stream, 1, 1);
     pass(US_PER_S);
     send_events(&stream, 2, 3);
@@ -697,7 +697,7 @@ static void what_a_crash_left_out_is_anchored_at_the_next_start(void **state)
     send_events(&stream, 1, 2); /* never led: no file */
     world_destroy();
     world_new();
-    lead(true);
+    begin_term(true);
     step();
     assert_int_equal(anchored(&stream), 2);
     send_events(&stream, 3, 4);
@@ -706,7 +706,7 @@ static void what_a_crash_left_out_is_anchored_at_the_next_start(void **state)
     size_t n = n_blocks();
     world_destroy();
     world_new();
-    lead(true);
+    begin_term(true);
     step();
     assert_int_equal(anchored(&stream), 4);
     assert_int_equal(anchored(&other), 2);
@@ -719,7 +719,7 @@ static void heads_that_another_process_moved_are_anchored(void **state)
     (void)state;
     uuid_t stream = new_stream();
     h_add(&stream, 1, 3, 10);
-    lead(true);
+    begin_term(true);
     step();
     assert_int_equal(anchored(&stream), 0);
     (void)h_audit(&stream, 1, 3);
@@ -733,15 +733,15 @@ static void who_no_longer_leads_does_not_anchor(void **state)
     (void)state;
     uuid_t stream = new_stream();
     h_add(&stream, 1, 3, 10);
-    lead(true);
+    begin_term(true);
     step();
     size_t n = n_blocks();
-    lead(false);
+    begin_term(false);
     send_events(&stream, 1, 3);
     assert_acked();
     pass(120 * US_PER_S);
     assert_int_equal(n_blocks(), n);
-    lead(true);
+    begin_term(true);
     pass(120 * US_PER_S);
     assert_int_equal(anchored(&stream), 3);
 }
@@ -752,7 +752,7 @@ static void a_disk_that_is_full_for_a_while_costs_nothing(void **state)
     uuid_t stream = new_stream();
     struct rlimit before;
     h_add(&stream, 1, 4, 10);
-    lead(true);
+    begin_term(true);
     step();
     assert_int_equal(anchored(&stream), 0);
     getrlimit(RLIMIT_FSIZE, &before);
@@ -780,7 +780,7 @@ static void a_directory_that_is_away_does_not_stop_the_chain(void **state)
     h_add(&stream, 1, 2, 10);
     snprintf(away, sizeof away, "%s.away", data_dir);
     assert_int_equal(rename(data_dir, away), 0);
-    lead(true);
+    begin_term(true);
     send_events(&stream, 1, 2);
     assert_acked();
     pass(US_PER_S);
@@ -811,7 +811,7 @@ static void a_damaged_file_is_kept_and_all_is_anchored_anew(void **state)
     uuid_t quiet = new_stream(), stream = new_stream();
     h_add(&quiet, 1, 2, 10);
     h_add(&stream, 1, 3, 10);
-    lead(true);
+    begin_term(true);
     send_events(&quiet, 1, 2);
     send_events(&stream, 1, 2);
     pass(61 * US_PER_S);
@@ -832,7 +832,7 @@ static void a_torn_end_costs_nothing(void **state)
     (void)state;
     uuid_t stream = new_stream();
     h_add(&stream, 1, 3, 10);
-    lead(true);
+    begin_term(true);
     send_events(&stream, 1, 2);
     pass(61 * US_PER_S);
     size_t n = n_blocks();
@@ -850,12 +850,12 @@ static void another_epoch_is_anchored_in_a_file_of_its_own(void **state)
     (void)state;
     uuid_t stream = new_stream();
     h_add(&stream, 1, 3, 10);
-    lead(true);
+    begin_term(true);
     send_events(&stream, 1, 3);
     pass(61 * US_PER_S);
     script(database.url, "UPDATE log_epoch SET epoch = 'fedcba9876543210'");
-    lead(false);
-    lead(true);
+    begin_term(false);
+    begin_term(true);
     pass(2 * US_PER_S);
     script(database.url, "UPDATE log_epoch SET epoch = '" H_EPOCH "'");
     assert_int_equal(n_files_like("-epoch"), 1);
@@ -893,13 +893,13 @@ static void more_heads_than_the_table_holds_are_anchored_in_parts(void **state)
 {
     (void)state;
     add_many_heads();
-    lead(true);
+    begin_term(true);
     while (n_blocks() == 0)
         step();
     /* A crash between the parts: the part is not taken for the whole. */
     world_destroy();
     world_new();
-    lead(true);
+    begin_term(true);
     while (note("catching_up") != 0)
         step();
     step();
@@ -914,7 +914,7 @@ static void heads_that_a_full_disk_left_no_room_for_are_looked_up_again(void **s
     add_many_heads();
     getrlimit(RLIMIT_FSIZE, &before);
     signal(SIGXFSZ, SIG_IGN);
-    lead(true); /* the first page; the keys are made */
+    begin_term(true); /* the first page; the keys are made */
     struct rlimit limit = {10, before.rlim_max};
     setrlimit(RLIMIT_FSIZE, &limit);
     for (int i = 0; i < 8; i++)

@@ -13,7 +13,7 @@
 
 static void open_batch(ledger_t *ledger, uint64_t seq, unsigned shard, int64_t last)
 {
-    ledger_add(ledger_open(ledger, seq), shard, last, 1000 + last);
+    ledger_add(ledger, ledger_open(ledger, seq), shard, last, 1000 + last);
 }
 
 static void a_position_moves_when_its_batch_is_acknowledged(void **state)
@@ -99,6 +99,52 @@ static void positions_are_never_ahead_in_any_order(void **state)
     }
 }
 
+static void what_is_handed_out_begins_where_the_last_consumer_is(void **state)
+{
+    (void)state;
+    ledger_t ledger;
+    ledger_init(&ledger, 3);
+    ledger.positions[0][4] = 30;
+    ledger.positions[1][4] = 10;
+    ledger.positions[2][4] = 20;
+    ledger_own(&ledger, (shard_set_t)1 << 4);
+    assert_int_equal(ledger.handed[4], 10);
+    assert_int_equal(ledger_place(&ledger, 4, 10, 5), LEDGER_DUPLICATE);
+    assert_int_equal(ledger_place(&ledger, 4, 15, 10), LEDGER_NEXT);
+    assert_int_equal(ledger_place(&ledger, 4, 15, 0), LEDGER_NEXT);
+    assert_int_equal(ledger_place(&ledger, 4, 15, 11), LEDGER_GAP);
+    assert_int_equal(ledger_place(&ledger, 5, 1, 0), LEDGER_FOREIGN);
+}
+
+static void what_is_under_way_is_a_duplicate(void **state)
+{
+    (void)state;
+    ledger_t ledger;
+    ledger_init(&ledger, 1);
+    ledger_own(&ledger, SHARDS_ALL);
+    open_batch(&ledger, 1, 5, 10);
+    assert_int_equal(ledger_place(&ledger, 5, 10, 9), LEDGER_DUPLICATE);
+    assert_int_equal(ledger_place(&ledger, 5, 12, 10), LEDGER_NEXT);
+    assert_int_equal(ledger_place(&ledger, 5, 12, 11), LEDGER_GAP);
+    assert_int_equal(ledger.positions[0][5], 0);
+}
+
+static void done_is_the_last_batch_of_which_nothing_before_is_missing(void **state)
+{
+    (void)state;
+    ledger_t ledger;
+    ledger_init(&ledger, 2);
+    for (uint64_t seq = 7; seq <= 9; seq++)
+        open_batch(&ledger, seq, 1, (int64_t)seq);
+    for (unsigned consumer = 0; consumer < 2; consumer++)
+        assert_true(ledger_acknowledge(&ledger, consumer, 8));
+    assert_int_equal(ledger.done, 0);
+    assert_true(ledger_acknowledge(&ledger, 0, 7));
+    assert_int_equal(ledger.done, 0);
+    assert_true(ledger_acknowledge(&ledger, 1, 7));
+    assert_int_equal(ledger.done, 8);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -107,6 +153,9 @@ int main(void)
         cmocka_unit_test(a_batch_stays_until_everybody_has_it),
         cmocka_unit_test(an_acknowledgement_of_another_term_counts_for_nothing),
         cmocka_unit_test(positions_are_never_ahead_in_any_order),
+        cmocka_unit_test(what_is_handed_out_begins_where_the_last_consumer_is),
+        cmocka_unit_test(what_is_under_way_is_a_duplicate),
+        cmocka_unit_test(done_is_the_last_batch_of_which_nothing_before_is_missing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -345,25 +345,47 @@ static void an_ack_names_what_was_rejected(void **state)
     message_fini(&message);
 }
 
+static bool read_term(slice_t bytes)
+{
+    mp_reader_t content;
+    bool is_on = false;
+    char of[EPOCH_CHARS];
+    return message_kind(bytes, &content) == MESSAGE_TERM && term_decode(&content, &is_on, of);
+}
+
+static void a_term_is_of_an_epoch(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        message_t message;
+        bool is_on = i == 0;
+        char of[EPOCH_CHARS] = "";
+        term_encode(i == 1, "0123456789abcdef", &message);
+        mp_reader_t content = content_of(message_bytes(&message), MESSAGE_TERM);
+        assert_true(term_decode(&content, &is_on, of));
+        assert_memory_equal(of, "0123456789abcdef", EPOCH_CHARS);
+        assert_int_equal(is_on, i == 1);
+        assert_cuts_are_refused(message_bytes(&message), read_term);
+        message_fini(&message);
+    }
+}
+
 static bool read_lead(slice_t bytes)
 {
     mp_reader_t content;
     bool is_leading = false;
-    char of[EPOCH_CHARS];
-    return message_kind(bytes, &content) == MESSAGE_LEAD && lead_decode(&content, &is_leading, of);
+    return message_kind(bytes, &content) == MESSAGE_LEAD && lead_decode(&content, &is_leading);
 }
 
-static void leading_is_yes_or_no_in_an_epoch(void **state)
+static void leading_is_yes_or_no(void **state)
 {
     (void)state;
     for (int i = 0; i < 2; i++) {
         message_t message;
         bool is_leading = i == 0;
-        char of[EPOCH_CHARS] = "";
-        lead_encode(i == 1, "0123456789abcdef", &message);
+        lead_encode(i == 1, &message);
         mp_reader_t content = content_of(message_bytes(&message), MESSAGE_LEAD);
-        assert_true(lead_decode(&content, &is_leading, of));
-        assert_memory_equal(of, "0123456789abcdef", EPOCH_CHARS);
+        assert_true(lead_decode(&content, &is_leading));
         assert_int_equal(is_leading, i == 1);
         assert_cuts_are_refused(message_bytes(&message), read_lead);
         message_fini(&message);
@@ -485,7 +507,8 @@ int main(void)
         cmocka_unit_test(events_arrive_as_the_log_has_them),
         cmocka_unit_test(an_event_of_no_shard_is_refused),
         cmocka_unit_test(an_ack_names_what_was_rejected),
-        cmocka_unit_test(leading_is_yes_or_no_in_an_epoch),
+        cmocka_unit_test(a_term_is_of_an_epoch),
+        cmocka_unit_test(leading_is_yes_or_no),
         cmocka_unit_test(following_a_stream_is_asked_and_answered),
         cmocka_unit_test(access_and_epoch_arrive),
         cmocka_unit_test(changed_bytes_never_lead_beyond_the_end),

@@ -72,7 +72,7 @@ static void hand_over(fixture_t *self, message_t *message)
 static void begin_term(fixture_t *self)
 {
     message_t message;
-    lead_encode(true, "0123456789abcdef", &message);
+    term_encode(true, "0123456789abcdef", &message);
     hand_over(self, &message);
 }
 
