@@ -125,3 +125,17 @@ wait_until()
     done
     return 1
 }
+
+# Asks the keeper with this file of its pid to end what it keeps, and waits, at most this many seconds, until both have
+# ended. Fine if there is none.
+end_keeper()
+{
+    is_alive "$1" || return 0
+    kill -TERM "$(cat "$1")" 2>/dev/null
+    wait_until "$2" not_alive "$1"
+}
+
+not_alive()
+{
+    ! is_alive "$1"
+}

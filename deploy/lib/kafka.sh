@@ -7,7 +7,8 @@
 #   kafka_fetch                  downloads the broker by Maven into kafka_cache, unless it is there; prints the place
 #   addresses=$(kafka_start DIR [OPTION…])   makes the cluster if need be, starts each node that does not run, waits
 #                                until all answer, prints HOST:PORT[,…] of the listeners without TLS and login
-#   kafka_prepare DIR [OPTION…]  only makes it; DIR/nodeN/run is then the program that runs a node
+#   kafka_prepare DIR [OPTION…]  only makes it; DIR/nodeN/run is then the program that runs a node. What is there already
+#                                is told where the broker of this version is
 #   kafka_stop DIR, kafka_kill DIR           in order, or at once; data and ports stay
 #   kafka_remove DIR             kills it and deletes the directory
 #   kafka_pid DIR [N]            prints a node's process id; fails if it does not run
@@ -69,7 +70,7 @@ kafka_fetch()
     local cache lib
     cache=$(kafka_cache)
     lib=$cache/kafka-$(kafka_version)
-    mkdir -p "$cache" || return 1
+    (umask 022 && mkdir -p "$cache") || return 1
     (
         flock 9
         [ -d "$lib" ] && exit
@@ -212,16 +213,22 @@ PROPERTIES
     [ -z "$tls" ] || printf '%s\n' ssl.keystore.type=PEM "ssl.keystore.location=$dir/tls/broker.pem"
 }
 
-# The files of one node but its data: settings, arguments of Java (so that nobody reads all of them in `ps`), and the
-# program that runs it.
-kafka_make_node()
+kafka_write()
 {
-    local dir=$1 node=$2 lib=$3 jars=() jar classes=
+    cat >"$1.new" || return 1
+    if cmp -s "$1.new" "$1"; then rm "$1.new"; else mv "$1.new" "$1"; fi
+}
+
+# How a node is run: arguments of Java in a file, because there are many jars, and a program. They are left alone if they
+# are right: whoever starts what has changed looks at them.
+kafka_make_program()
+{
+    local dir=$1 node=$2 lib=$3 jars=() jar classes=''
     mkdir -p "$dir/node$node" || return 1
     for jar in "$lib"/*.jar; do jars+=(":$jar"); done
     printf -v jars '%s' "${jars[@]}"
     [ -z "$4" ] || classes=-XX:SharedArchiveFile=$4
-    cat >"$dir/node$node/args" <<ARGS
+    kafka_write "$dir/node$node/args" <<ARGS
 -XX:+UseSerialGC
 -XX:TieredStopAtLevel=1
 -XX:+ExitOnOutOfMemoryError
@@ -233,7 +240,7 @@ kafka_make_node()
 -cp "${jars#:}"
 $classes
 ARGS
-    cat >"$dir/node$node/run" <<RUN
+    kafka_write "$dir/node$node/run" <<RUN
 #!/bin/sh
 cd "$dir/node$node" && echo \$\$ >pid && exec "$(kafka_java)" "@$dir/node$node/args" kafka.Kafka "$dir/node$node/properties"
 RUN
@@ -275,7 +282,7 @@ kafka_make()
     [ -z "$tls" ] || (kafka_make_tls "$dir/tls" "${names#,}") || return 1
     cluster=$(head -c 16 /dev/urandom | base64 | tr +/ 12 | tr -d =)
     for ((node = 1; node <= n_nodes; node++)); do
-        kafka_make_node "$dir" "$node" "$lib" "$classes" || return 1
+        kafka_make_program "$dir" "$node" "$lib" "$classes" || return 1
         { kafka_properties "$dir" "$node" "$n_nodes" "$port" "$login" "$tls" && printf '%s\n' "${more[@]}"; } >"$dir/node$node/properties"
     done
     [ "$(id -u)" -ne 0 ] || chown -R "$(pg_account):" "$dir" || return 1
@@ -285,13 +292,16 @@ kafka_make()
 # A cluster that was only half made is made anew.
 kafka_prepare()
 {
-    local dir lib classes
+    local dir lib classes node
     dir=$(pg_path "$1")
     shift
-    [ ! -e "$dir/made" ] || return 0
     lib=$(kafka_fetch) || return 1
     classes=$(kafka_classes "$lib") || classes=
-    kafka_make "$dir" "$lib" "$classes" "$@" && touch "$dir/made"
+    if [ -e "$dir/made" ]; then
+        for node in $(kafka_nodes "$dir"); do kafka_make_program "$dir" "$node" "$lib" "$classes" || return 1; done
+    else
+        kafka_make "$dir" "$lib" "$classes" "$@" && touch "$dir/made"
+    fi
 }
 
 kafka_nodes()
@@ -329,10 +339,10 @@ kafka_await()
     port=$(kafka_listener "$dir" "$node" PLAINTEXT)
     for ((i = 0; i < 600; i++)); do
         kafka_answers "${port%:*}" "${port#*:}" && kafka_pid "$dir" "$node" >/dev/null && return
-        [ "$i" -lt 20 ] || kafka_pid "$dir" "$node" >/dev/null || break
+        [ "$i" -lt 50 ] || kafka_pid "$dir" "$node" >/dev/null || break
         sleep 0.1
     done
-    tail -n 20 "$dir/node$node/log" >&2
+    tail -n 20 "$dir/node$node/log" >&2 2>/dev/null
     return 1
 }
 
