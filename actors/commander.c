@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Commands under way are in an array of slots; a slot's number and how often it was used make the
  * tag, so that a late result of an earlier use is told apart. Commands are kept encoded, as they
- * are sent. */
+ * are sent. Those to be sent stand in a queue, so that they go in the order in which they came,
+ * whatever slots they have. */
 #include "actors/commander.h"
 
 #include <stdlib.h>
@@ -31,7 +32,10 @@ struct commander {
     uint32_t *free_slots; /* a stack of their numbers */
     uint32_t n_free;
     size_t n_under_way;
-    size_t n_to_send;
+    uint32_t *queue; /* slots to send, those that wait to be sent again among them */
+    size_t n_queued;
+    uint32_t *batched; /* slots whose commands are in `batch` */
+    size_t n_batched;
     batch_t batch;
 };
 
@@ -53,10 +57,20 @@ void commander_destroy(commander_t **self_p)
         buf_fini(&self->slots[i].encoded);
     free(self->slots);
     free(self->free_slots);
+    free(self->queue);
+    free(self->batched);
     batch_fini(&self->batch);
     port_destroy(&self->writer);
     free(self);
     *self_p = NULL;
+}
+
+static void *resized(void *memory, size_t n, size_t size)
+{
+    memory = realloc(memory, n * size);
+    if (memory == NULL)
+        abort();
+    return memory;
 }
 
 static uint32_t take_slot(commander_t *self)
@@ -64,10 +78,10 @@ static uint32_t take_slot(commander_t *self)
     if (self->n_free > 0)
         return self->free_slots[--self->n_free];
     uint32_t n_slots = self->n_slots == 0 ? 64 : self->n_slots * 2;
-    self->slots = realloc(self->slots, n_slots * sizeof *self->slots);
-    self->free_slots = realloc(self->free_slots, n_slots * sizeof *self->free_slots);
-    if (self->slots == NULL || self->free_slots == NULL)
-        abort();
+    self->slots = resized(self->slots, n_slots, sizeof *self->slots);
+    self->free_slots = resized(self->free_slots, n_slots, sizeof *self->free_slots);
+    self->queue = resized(self->queue, n_slots, sizeof *self->queue);
+    self->batched = resized(self->batched, n_slots, sizeof *self->batched);
     memset(self->slots + self->n_slots, 0, (n_slots - self->n_slots) * sizeof *self->slots);
     for (uint32_t i = n_slots; i > self->n_slots + 1; i--)
         self->free_slots[self->n_free++] = i - 1;
@@ -91,7 +105,7 @@ void commander_send(commander_t *self, command_t *command, commander_done_f *don
     buf_reset(&slot->encoded);
     command_encode(command, &slot->encoded);
     self->n_under_way++;
-    self->n_to_send++;
+    self->queue[self->n_queued++] = number;
 }
 
 static void settle(commander_t *self, slot_t *slot, uint32_t number, const result_t *result,
@@ -100,7 +114,7 @@ static void settle(commander_t *self, slot_t *slot, uint32_t number, const resul
     if (err_action(result->outcome.problem.err) == ERR_DO_RETRY) {
         slot->state = SLOT_WAITING;
         slot->retry_mono_us = now.mono_us + RETRY_US;
-        self->n_to_send++;
+        self->queue[self->n_queued++] = number;
         return;
     }
     commander_done_f *done = slot->done;
@@ -129,11 +143,10 @@ void commander_receive(commander_t *self, mp_reader_t *content, now_t now)
     }
 }
 
-/* Sends the batch that slots up to `end` are in. False: the writer's inbox is full, and they are
- * new again. */
-static bool flush(commander_t *self, uint32_t end)
+/* Sends the batch. False: the writer's inbox is full, and what is in the batch is new again. */
+static bool flush(commander_t *self)
 {
-    if (self->batch.n_items == 0)
+    if (self->n_batched == 0)
         return true;
     bool is_sent = false;
     if (self->writer != NULL && port_has_room(self->writer)) {
@@ -143,39 +156,54 @@ static bool flush(commander_t *self, uint32_t end)
     } else {
         batch_fini(&self->batch);
     }
-    for (uint32_t i = 0; i < end; i++) {
-        if (self->slots[i].state != SLOT_BATCHED)
-            continue;
-        self->slots[i].state = is_sent ? SLOT_SENT : SLOT_NEW;
-        self->n_to_send -= is_sent;
-    }
+    for (size_t i = 0; i < self->n_batched; i++)
+        self->slots[self->batched[i]].state = is_sent ? SLOT_SENT : SLOT_NEW;
+    if (is_sent)
+        self->n_batched = 0;
     return is_sent;
 }
 
-static void put_in_batch(commander_t *self, slot_t *slot)
+static void put_in_batch(commander_t *self, uint32_t number)
 {
     batch_begin(&self->batch, MESSAGE_COMMANDS);
-    buf_append_slice(&self->batch.buf, buf_slice(&slot->encoded));
+    buf_append_slice(&self->batch.buf, buf_slice(&self->slots[number].encoded));
     self->batch.n_items++;
-    slot->state = SLOT_BATCHED;
+    self->slots[number].state = SLOT_BATCHED;
+    self->batched[self->n_batched++] = number;
+}
+
+/* The queue again: the first `n_kept` of it, what could not be sent, and what is behind `end`. */
+static void close_ranks(commander_t *self, size_t n_kept, size_t end)
+{
+    memcpy(self->queue + n_kept, self->batched, self->n_batched * sizeof *self->queue);
+    n_kept += self->n_batched;
+    self->n_batched = 0;
+    memmove(self->queue + n_kept, self->queue + end, (self->n_queued - end) * sizeof *self->queue);
+    self->n_queued -= end - n_kept;
 }
 
 int64_t commander_turn(commander_t *self, now_t now)
 {
     int64_t sleep_us = ACTOR_SLEEP_MAX_US;
-    if (self->n_to_send == 0)
+    size_t n_kept = 0;
+    size_t i = 0;
+    bool is_full = false;
+    if (self->n_queued == 0)
         return sleep_us;
-    for (uint32_t i = 0; i < self->n_slots; i++) {
-        slot_t *slot = &self->slots[i];
-        int64_t wait_us = slot->retry_mono_us - now.mono_us;
-        if (slot->state == SLOT_WAITING && wait_us > 0)
+    for (; i < self->n_queued && !is_full; i++) {
+        uint32_t number = self->queue[i];
+        int64_t wait_us = self->slots[number].retry_mono_us - now.mono_us;
+        if (wait_us > 0) {
             sleep_us = wait_us < sleep_us ? wait_us : sleep_us;
-        else if (slot->state == SLOT_NEW || slot->state == SLOT_WAITING)
-            put_in_batch(self, slot);
-        if (self->batch.buf.n_bytes >= FLUSH_BYTES && !flush(self, i + 1))
-            return FULL_US;
+            self->queue[n_kept++] = number;
+            continue;
+        }
+        put_in_batch(self, number);
+        is_full = self->batch.buf.n_bytes >= FLUSH_BYTES && !flush(self);
     }
-    return flush(self, self->n_slots) ? sleep_us : FULL_US;
+    is_full = is_full || !flush(self);
+    close_ranks(self, n_kept, i);
+    return is_full ? FULL_US : sleep_us;
 }
 
 void commander_clear(commander_t *self)
@@ -187,7 +215,7 @@ void commander_clear(commander_t *self)
         self->free_slots[self->n_free++] = i;
     }
     self->n_under_way = 0;
-    self->n_to_send = 0;
+    self->n_queued = 0;
 }
 
 size_t commander_n_under_way(const commander_t *self)

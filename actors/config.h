@@ -45,6 +45,7 @@ struct config {
     int64_t start_timeout_us;
     int64_t gateways; /* GATEWAYS: gateway threads, 1 to 16 */
     int64_t anchor_interval_us; /* ANCHOR_INTERVAL: seconds between appends to the anchor file */
+    int64_t reminder_max_late_us; /* REMINDER_MAX_LATE: seconds after which it no longer fires */
     int64_t
         outcome_timeout_us; /* OUTCOME_TIMEOUT: how long a client waits for an unknown outcome */
 };

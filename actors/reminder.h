@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The reminder actor: keeps a row per reminder from the events, holds the near ones in memory, and
- * fires each at its instant as a command. PostgreSQL is the truth: what is in memory is read again
- * at least every second, so that whoever takes over misses none. The command's id comes from the
+ * fires each at its instant as a command. PostgreSQL is the truth: the rows that are due are read
+ * every second besides, so that whoever takes over misses none. The command's id comes from the
  * reminder and its instant, so firing twice is firing once; and apply refuses a reminder that the
  * task no longer has.
  *

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* An instant that is past when it is set never fires: such a row is born ended. But a row that
- * waits, or fired, keeps its state when a later event names the same instant again, however late
- * that event is. */
+ * waits, fired, or was missed, keeps its state when a later event names the same instant again,
+ * however late that event is. */
 #include "actors/reminder_rows.h"
 
 #include <stdlib.h>
@@ -22,7 +22,7 @@ static const pg_stmt_t upsert_rows = {SAME(
        " ON CONFLICT (task, reminder) DO UPDATE SET list = excluded.list, event_id = "
        "excluded.event_id,"
        " fire_at = excluded.fire_at, state = CASE WHEN reminder.fire_at = excluded.fire_at AND "
-       "reminder.state < 2"
+       "reminder.state <> 2"
        " THEN reminder.state ELSE excluded.state END"
        " WHERE reminder.event_id < excluded.event_id"};
 /* After the upsert: what still has an older event is no longer wanted. */
@@ -113,7 +113,8 @@ typedef struct {
     size_t n;
     pg_params_t params;
     pg_fate_t fate;
-    bool has_changed; /* something was queued */
+    reminder_news_f *told;
+    void *told_arg;
 } round_t;
 
 static void on_done(void *arg, pg_fate_t fate, const pg_result_t *result)
@@ -163,7 +164,6 @@ static void queue_round(round_t *self)
 {
     if (self->n == 0)
         return;
-    self->has_changed = true;
     EACH_WANTED(PG_UUID, pg_array_uuid(&self->params, &news->task));
     EACH_WANTED(PG_UUID, pg_array_uuid(&self->params, &news->wanted[w].id));
     EACH_WANTED(PG_UUID, pg_array_uuid(&self->params, &news->list));
@@ -193,6 +193,8 @@ static bool has_task(const round_t *self, const uuid_t *task)
 
 static void add(round_t *self, const reminder_news_t *news, bool is_fired)
 {
+    if (self->told != NULL)
+        self->told(self->told_arg, news, is_fired);
     if (self->n == ROUND_TASKS || has_task(self, &news->task))
         queue_round(self);
     self->news[self->n] = *news;
@@ -234,16 +236,14 @@ static err_t err_of(pg_fate_t fate)
     return ERR_INTERNAL;
 }
 
-static err_t store(pg_t *pg, const char *epoch, intray_t *intray, mp_reader_t *content,
-                   uint32_t n_events, bool *has_changed)
+static err_t store(round_t *round, intray_t *intray, mp_reader_t *content, uint32_t n_events)
 {
+    pg_t *pg = round->pg;
     if (!pg_is_ready(pg) && !pg_await(pg, STORE_TIMEOUT_US))
         return ERR_UNAVAILABLE;
-    round_t *round = calloc(1, sizeof *round);
     arena_t *arena = arena_new();
     log_event_t row;
-    round->pg = pg;
-    round->epoch = epoch;
+    round->fate = PG_OK;
     for (uint32_t i = 0; i < n_events && events_next(content, &row); i++) {
         arena_reset(arena);
         read_event(round, intray, &row, arena);
@@ -257,33 +257,40 @@ static err_t store(pg_t *pg, const char *epoch, intray_t *intray, mp_reader_t *c
     (void)pg_sync(pg);
     if (pg_in_flight(pg) > 0 && !pg_await(pg, STORE_TIMEOUT_US) && round->fate == PG_OK)
         round->fate = PG_LOST;
-    err_t err = err_of(round->fate);
-    *has_changed = *has_changed || round->has_changed;
-    pg_params_fini(&round->params);
     arena_destroy(&arena);
-    free(round);
-    return err;
+    return err_of(round->fate);
 }
 
-err_t reminder_rows_store(pg_t *pg, const char epoch[EPOCH_CHARS], intray_t *intray,
-                          mp_reader_t *content, uint32_t n_events, bool *has_changed)
+/* What the database refuses of one event is not to be lost of the others. */
+static err_t store_singly(round_t *round, intray_t *intray, mp_reader_t *content, uint32_t n_events)
 {
-    mp_reader_t rest = *content;
     log_event_t row;
-    *has_changed = false;
-    err_t err = store(pg, epoch, intray, content, n_events, has_changed);
-    if (err != ERR_INTERNAL)
-        return err;
-    /* What the database refuses of one event is not to be lost of the others. */
+    round->told = NULL;
     for (uint32_t i = 0; i < n_events; i++) {
-        mp_reader_t one = rest;
-        if (!events_next(&rest, &row))
+        mp_reader_t one = *content;
+        if (!events_next(content, &row))
             break;
-        err = store(pg, epoch, NULL, &one, 1, has_changed);
+        err_t err = store(round, NULL, &one, 1);
         if (err == ERR_INTERNAL)
             intray_reject(intray, &row, slice_str("the database refuses what it says"));
         else if (err != ERR_OK)
             return err;
     }
     return ERR_OK;
+}
+
+err_t reminder_rows_store(pg_t *pg, const char epoch[EPOCH_CHARS], intray_t *intray,
+                          mp_reader_t *content, uint32_t n_events, reminder_news_f *told, void *arg)
+{
+    mp_reader_t again = *content;
+    round_t *round = calloc(1, sizeof *round);
+    if (round == NULL)
+        abort();
+    *round = (round_t){.pg = pg, .epoch = epoch, .told = told, .told_arg = arg};
+    err_t err = store(round, intray, content, n_events);
+    if (err == ERR_INTERNAL)
+        err = store_singly(round, intray, &again, n_events);
+    pg_params_fini(&round->params);
+    free(round);
+    return err;
 }

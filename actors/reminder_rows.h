@@ -39,11 +39,14 @@ typedef struct {
 /* The pure step. `arena` is for decoding only. */
 reminder_tells_t reminder_read(const log_event_t *row, arena_t *arena, reminder_news_t *out);
 
+/* Gets what an event says, in order, before it is stored; perhaps again, or for nothing. */
+typedef void reminder_news_f(void *arg, const reminder_news_t *news, bool is_fired);
+
 /* Queues the statements that bring the rows up to the events, as one group, and waits. Blocks.
- * Events that cannot be read, or that the database refuses, are rejected in the intray.
- * `has_changed` says whether any row may be another now; also after an error.
- * Errors: UNAVAILABLE: it must be done again. */
+ * Events that cannot be read, or that the database refuses, are rejected in the intray. `told` may
+ * be NULL. Errors: UNAVAILABLE: it must be done again. */
 err_t reminder_rows_store(pg_t *pg, const char epoch[EPOCH_CHARS], intray_t *intray,
-                          mp_reader_t *content, uint32_t n_events, bool *has_changed);
+                          mp_reader_t *content, uint32_t n_events, reminder_news_f *told,
+                          void *arg);
 
 #endif

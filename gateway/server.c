@@ -12,7 +12,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#define TICK_MS (WHEEL_TICK_US / 1000)
+#define TICK_MS 100
 #define REAP_MS 5
 #define MAX_REAPS 1000
 #define FILES_WANTED 65536
@@ -142,7 +142,7 @@ server_t *server_new(struct uv_loop_s *loop, const char *name, const server_limi
         return NULL;
     }
     uv_update_time(loop);
-    self->wheel = wheel_new(server_now_us(self));
+    self->wheel = wheel_new(server_now_us(self), TICK_MS * 1000, NULL);
     self->rx = new_zeroed(SERVER_READ_BYTES);
     open_handles(self);
     return self;

@@ -459,9 +459,10 @@ static bool is_moving(conn_t *conn)
     return n_before == 0 || conn->n_queued < n_before;
 }
 
-static void on_deadline(wheel_timer_t *timer)
+static void on_deadline(wheel_timer_t *timer, void *arg)
 {
     conn_t *conn = (conn_t *)((uint8_t *)timer - offsetof(conn_t, timer));
+    (void)arg;
     if (conn->state == CONN_SENDING && is_moving(conn)) {
         server_set_timer(conn->server, timer, conn->server->limits.body_us);
         return;

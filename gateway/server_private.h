@@ -8,7 +8,7 @@
 
 #include "gateway/framing.h"
 #include "gateway/server.h"
-#include "gateway/wheel.h"
+#include "actors/wheel.h"
 
 #include <sys/queue.h>
 #include <uv.h>

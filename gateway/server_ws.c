@@ -232,12 +232,13 @@ static void kill_socket(socket_t *self, int code)
     lws_set_timeout(wsi, PENDING_TIMEOUT_USER_REASON_BASE, LWS_TO_KILL_SYNC);
 }
 
-static void on_deadline(wheel_timer_t *timer)
+static void on_deadline(wheel_timer_t *timer, void *arg)
 {
     socket_t *self = (socket_t *)((uint8_t *)timer - offsetof(socket_t, timer));
     server_t *server = self->server;
     int64_t heartbeat_us = server->limits.heartbeat_us;
     int64_t quiet_us = server_now_us(server) - self->heard_us;
+    (void)arg;
     if (self->state != SOCKET_OPEN || quiet_us >= MISSED_HEARTBEATS * heartbeat_us) {
         kill_socket(self, self->code);
         return;

@@ -10,7 +10,7 @@
  * which ends the connection in its turn. */
 #include "gateway/tls.h"
 
-#include "gateway/wheel.h"
+#include "actors/wheel.h"
 #include "schema/buf.h"
 
 #include <openssl/err.h>
@@ -25,7 +25,7 @@
 
 #define RECORD_BYTES ((size_t)16 * 1024)
 #define MAX_CONNECTIONS 65536
-#define TICK_MS (WHEEL_TICK_US / 1000)
+#define TICK_MS 100
 #define HANDSHAKE_US INT64_C(10000000)
 #define FLUSH_US INT64_C(30000000)
 #define LINGER_US INT64_C(2000000)
@@ -144,8 +144,9 @@ static void conn_close(tls_conn_t *conn)
     self->handler.on_end(self->arg, conn->from.peer);
 }
 
-static void on_deadline(wheel_timer_t *timer)
+static void on_deadline(wheel_timer_t *timer, void *arg)
 {
+    (void)arg;
     conn_close((tls_conn_t *)((uint8_t *)timer - offsetof(tls_conn_t, timer)));
 }
 
@@ -446,7 +447,7 @@ tls_t *tls_new(struct uv_loop_s *loop, certificate_t *certificate, int tag,
     self->arg = arg;
     LIST_INIT(&self->conns);
     uv_update_time(loop);
-    self->wheel = wheel_new(now_us(self));
+    self->wheel = wheel_new(now_us(self), TICK_MS * 1000, NULL);
     uv_timer_init(loop, &self->ticker);
     self->ticker.data = self;
     return self;

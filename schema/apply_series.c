@@ -143,7 +143,8 @@ static const reminder_t *find_reminder(const task_t *task, const uuid_t *id)
     return NULL;
 }
 
-/* Neither early, nor for a task or at an instant that it no longer has. */
+/* Neither early, nor for a task or at an instant that it no longer has. Early has an error of its
+ * own: it is the only one that passes. */
 static bool is_due(apply_t *self, const task_t *task, const reminder_t *reminder, int64_t at_us)
 {
     if (self->list->is_archived)
@@ -153,7 +154,7 @@ static bool is_due(apply_t *self, const task_t *task, const reminder_t *reminder
     if (reminder == NULL || task_reminder_at(task, reminder) != at_us)
         return apply_refuse(self, ERR_CONFLICT, "The task has no such reminder at that instant.");
     if (self->now_us < at_us)
-        return apply_refuse(self, ERR_CONFLICT, "The reminder is not due yet.");
+        return apply_refuse(self, ERR_PRECONDITION_FAILED, "The reminder is not due yet.");
     return true;
 }
 

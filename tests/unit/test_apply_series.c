@@ -275,7 +275,7 @@ static void a_reminder_is_never_early(void **state)
     core_t *core = *state;
     uuid_t id = make_reminded(core);
     core->now_us = instant_at(FIRES_AT) - 1;
-    assert_int_equal(remind(core, &id, FIRES_AT), ERR_CONFLICT);
+    assert_int_equal(remind(core, &id, FIRES_AT), ERR_PRECONDITION_FAILED);
     core->now_us++;
     assert_int_equal(remind(core, &id, FIRES_AT), ERR_OK);
 }

@@ -90,6 +90,7 @@ static void defaults_are_those_of_the_documentation(void **state)
     assert_int_equal(config->gateways, 1);
     assert_true(config->anchor_interval_us >= 1000000);
     assert_true(config->outcome_timeout_us >= 1000000);
+    assert_true(config->reminder_max_late_us == 86400 * INT64_C(1000000));
     config_destroy(&config);
     assert_null(config);
     config_destroy(&config);
@@ -116,6 +117,7 @@ static void every_setting_can_be_set(void **state)
                            "TASKWIRE_GATEWAYS=16",
                            "TASKWIRE_ANCHOR_INTERVAL=1",
                            "TASKWIRE_OUTCOME_TIMEOUT=300",
+                           "TASKWIRE_REMINDER_MAX_LATE=31536000",
                            "TASKWIRE_KAFKA_BROKERS=a, b:1,[::1]:9092",
                            "TASKWIRE_KAFKA_ENCODING=msgpack",
                            "TASKWIRE_KAFKA_TOPIC_PREFIX=prod.",
@@ -144,6 +146,7 @@ static void every_setting_can_be_set(void **state)
     assert_int_equal(config->gateways, 16);
     assert_int_equal(config->anchor_interval_us, 1000000);
     assert_int_equal(config->outcome_timeout_us, 300000000);
+    assert_true(config->reminder_max_late_us == 31536000 * INT64_C(1000000));
     assert_string_equal(config->kafka_brokers, "a, b:1,[::1]:9092");
     assert_true(config->kafka_msgpack);
     assert_string_equal(config->kafka_topic_prefix, "prod.");

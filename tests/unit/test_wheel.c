@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Deadlines: never early, at most a tick late, and gone when they are cancelled. */
+/* Deadlines: never early, never late, and gone when they are cancelled. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -8,9 +8,10 @@
 
 #include <cmocka.h>
 
-#include "gateway/wheel.h"
+#include "actors/wheel.h"
 
 #define S INT64_C(1000000)
+#define TICK_US INT64_C(1000)
 #define N_TIMERS 500
 
 typedef struct {
@@ -26,7 +27,7 @@ static int start(void **unused)
 {
     (void)unused;
     now_us = 1000 * S + 12345;
-    wheel = wheel_new(now_us);
+    wheel = wheel_new(now_us, TICK_US, &wheel);
     return 0;
 }
 
@@ -37,8 +38,9 @@ static int stop(void **unused)
     return 0;
 }
 
-static void note(wheel_timer_t *timer)
+static void note(wheel_timer_t *timer, void *arg)
 {
+    assert_ptr_equal(arg, &wheel);
     ((deadline_t *)timer)->fired_us = now_us;
 }
 
@@ -57,8 +59,8 @@ static void a_deadline_fires_once_and_not_early(void **unused)
     assert_int_equal(wheel_count(wheel), 1);
     turn_to(due_us - 1);
     assert_int_equal(one.fired_us, 0);
-    turn_to(due_us + WHEEL_TICK_US);
-    assert_int_equal(one.fired_us, due_us + WHEEL_TICK_US);
+    turn_to(due_us);
+    assert_int_equal(one.fired_us, due_us);
     assert_int_equal(wheel_count(wheel), 0);
     one.fired_us = 0;
     turn_to(due_us + 1000 * S);
@@ -70,9 +72,8 @@ static void a_deadline_that_has_passed_fires_at_the_next_turn(void **unused)
     (void)unused;
     deadline_t one = {.timer.fire = note};
     wheel_set(wheel, &one.timer, now_us - 5 * S);
+    assert_true(wheel_next_us(wheel) <= now_us);
     turn_to(now_us);
-    assert_int_equal(one.fired_us, 0);
-    turn_to(now_us + WHEEL_TICK_US);
     assert_int_equal(one.fired_us, now_us);
 }
 
@@ -108,14 +109,84 @@ static void far_deadlines_and_long_sleeps_are_right_too(void **unused)
     for (int64_t to_us = now_us; to_us < start_us + 3600 * S; to_us += 7 * S)
         turn_to(to_us);
     assert_int_equal(far.fired_us, 0);
-    turn_to(start_us + 3600 * S + WHEEL_TICK_US);
+    turn_to(start_us + 3600 * S - 1);
+    assert_int_equal(far.fired_us, 0);
+    turn_to(start_us + 3600 * S);
     assert_int_equal(far.fired_us, now_us);
 }
 
-/* The first of two that are due together cancels the second and sets itself again. */
-static void cancel_the_other(wheel_timer_t *timer)
+/* From one deadline to the next, as a sleeper would. */
+static void every_distance_is_slept_through_in_few_steps(void **unused)
 {
-    note(timer);
+    (void)unused;
+    static const int64_t distances[] = {1,
+                                        999,
+                                        1000,
+                                        63999,
+                                        64000,
+                                        64 * 64000,
+                                        3600 * S,
+                                        86400 * S,
+                                        366 * 86400 * S,
+                                        INT64_C(250000000000000),
+                                        INT64_MAX / 2};
+    for (size_t i = 0; i < sizeof distances / sizeof *distances; i++) {
+        deadline_t one = {.timer.fire = note};
+        int64_t due_us = now_us + distances[i];
+        int n_steps = 0;
+        wheel_set(wheel, &one.timer, due_us);
+        for (; one.fired_us == 0; n_steps++) {
+            int64_t next_us = wheel_next_us(wheel);
+            assert_true(next_us <= due_us);
+            assert_true(n_steps < 16);
+            turn_to(next_us > now_us ? next_us : now_us);
+        }
+        assert_int_equal(one.fired_us, due_us);
+        assert_true(wheel_next_us(wheel) == INT64_MAX);
+        now_us = 1000 * S + 12345;
+        wheel_destroy(&wheel);
+        wheel = wheel_new(now_us, TICK_US, &wheel);
+    }
+}
+
+/* Before 1970 too, and over it. */
+static void instants_may_be_negative(void **unused)
+{
+    (void)unused;
+    wheel_destroy(&wheel);
+    wheel = wheel_new(-5 * S - 1, TICK_US, &wheel);
+    deadline_t before = {.timer.fire = note};
+    deadline_t after = {.timer.fire = note};
+    wheel_set(wheel, &before.timer, -S);
+    wheel_set(wheel, &after.timer, S);
+    turn_to(-S - 1);
+    assert_int_equal(before.fired_us, 0);
+    turn_to(-S);
+    assert_int_equal(before.fired_us, -S);
+    assert_int_equal(after.fired_us, 0);
+    turn_to(S);
+    assert_int_equal(after.fired_us, S);
+}
+
+static void after_a_clock_was_set_back_nothing_is_early(void **unused)
+{
+    (void)unused;
+    int64_t start_us = now_us;
+    deadline_t one = {.timer.fire = note};
+    turn_to(start_us + 3600 * S);
+    turn_to(start_us);
+    wheel_set(wheel, &one.timer, start_us + 10 * S);
+    assert_true(wheel_next_us(wheel) == start_us + 10 * S);
+    turn_to(start_us + 10 * S - 1);
+    assert_int_equal(one.fired_us, 0);
+    turn_to(start_us + 10 * S);
+    assert_int_equal(one.fired_us, now_us);
+}
+
+/* The first of two that are due together cancels the second and sets itself again. */
+static void cancel_the_other(wheel_timer_t *timer, void *arg)
+{
+    note(timer, arg);
     wheel_cancel(wheel, &all[1].timer);
     wheel_set(wheel, timer, now_us);
 }
@@ -134,9 +205,11 @@ static void firing_may_set_and_cancel(void **unused)
     wheel_cancel(wheel, &all[0].timer);
 }
 
-static void random_deadlines_fire_in_their_tick(void **unused)
+/* What is set is not due, what is due is not set: against a list of all. */
+static void random_deadlines_fire_at_their_instant(void **unused)
 {
     (void)unused;
+    static const int64_t spans[] = {TICK_US, 100 * TICK_US, 200 * S, 86400 * S, 366 * 86400 * S};
     unsigned seed = (unsigned)time(NULL);
     print_message("seed %u\n", seed);
     srandom(seed);
@@ -149,16 +222,17 @@ static void random_deadlines_fire_in_their_tick(void **unused)
             wheel_cancel(wheel, &one->timer);
         } else {
             one->fired_us = 0;
-            wheel_set(wheel, &one->timer, now_us + random() % (200 * S));
+            wheel_set(wheel, &one->timer, now_us + random() % spans[random() % 5]);
         }
-        turn_to(now_us + random() % (random() % 100 == 0 ? 300 * S : WHEEL_TICK_US));
+        int64_t next_us = wheel_next_us(wheel);
+        turn_to(now_us + random() % spans[random() % 3] * (random() % 100 == 0 ? 10000 : 1));
         size_t n_set = 0;
         for (int i = 0; i < N_TIMERS; i++) {
             bool is_set = all[i].timer.next != NULL;
             n_set += is_set;
-            assert_false(is_set && all[i].timer.due_us <= now_us - WHEEL_TICK_US);
+            assert_false(is_set && all[i].timer.due_us <= now_us);
             if (!is_set && all[i].fired_us > before_us)
-                assert_true(all[i].timer.due_us <= now_us);
+                assert_true(all[i].timer.due_us <= now_us && all[i].timer.due_us >= next_us);
         }
         assert_int_equal(wheel_count(wheel), n_set);
     }
@@ -176,7 +250,10 @@ int main(void)
         TEST(a_deadline_can_be_moved_and_cancelled),
         TEST(far_deadlines_and_long_sleeps_are_right_too),
         TEST(firing_may_set_and_cancel),
-        TEST(random_deadlines_fire_in_their_tick),
+        TEST(every_distance_is_slept_through_in_few_steps),
+        TEST(instants_may_be_negative),
+        TEST(after_a_clock_was_set_back_nothing_is_early),
+        TEST(random_deadlines_fire_at_their_instant),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
