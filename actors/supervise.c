@@ -39,7 +39,7 @@ struct supervisor {
 
 /* --- signals --- */
 
-/* An ignored SIGHUP (nohup) stays ignored: then the kernel does not queue it. */
+/* An ignored SIGHUP (nohup) is not even heard of: then the kernel does not queue it. */
 static void fill_signals(sigset_t *out)
 {
     sigemptyset(out);
@@ -78,10 +78,18 @@ void supervisor_destroy(supervisor_t **self_p)
     *self_p = NULL;
 }
 
+/* A service does not end with the terminal that it was started from, nor by the signal that means
+ * "read your settings again" to so many others. */
 static void take_signals(supervisor_t *self)
 {
     struct signalfd_siginfo info;
     while (read(self->signal_fd, &info, sizeof info) == (ssize_t)sizeof info) {
+        if (info.ssi_signo == SIGHUP) {
+            log_line(LOG_INFO, "main",
+                     "certificates are always read when they change, settings at the start only",
+                     "signal=HUP");
+            continue;
+        }
         if (!self->is_asked)
             log_line(LOG_INFO, "main", "asked to stop", "signal=%s",
                      sigabbrev_np((int)info.ssi_signo));

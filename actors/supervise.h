@@ -9,7 +9,8 @@
 
 typedef struct supervisor supervisor_t;
 
-/* Takes SIGTERM, SIGINT and SIGHUP over: to be made before any thread, which must not get them. */
+/* Takes SIGTERM, SIGINT and SIGHUP over, of which the first two ask to stop and the last does
+ * nothing: to be made before any thread, which must not get them. */
 supervisor_t *supervisor_new(void);
 void supervisor_destroy(supervisor_t **self_p);
 

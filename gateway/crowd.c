@@ -19,6 +19,7 @@ typedef struct member {
 struct crowd {
     pthread_mutex_t mutex;
     int64_t most;
+    int64_t n_refused;
     uint8_t hash_key[crypto_shorthash_KEYBYTES];
     member_t *places[N_PLACES];
 };
@@ -81,6 +82,8 @@ bool crowd_enter(crowd_t *self, const uint8_t key[CROWD_KEY_BYTES])
     bool has_room = *at == NULL || (*at)->n < self->most;
     if (has_room)
         (*at == NULL ? add(at, key) : *at)->n++;
+    else
+        self->n_refused++;
     pthread_mutex_unlock(&self->mutex);
     return has_room;
 }
@@ -97,4 +100,12 @@ void crowd_leave(crowd_t *self, const uint8_t key[CROWD_KEY_BYTES])
         free(member);
     }
     pthread_mutex_unlock(&self->mutex);
+}
+
+int64_t crowd_n_refused(crowd_t *self)
+{
+    pthread_mutex_lock(&self->mutex);
+    int64_t n_refused = self->n_refused;
+    pthread_mutex_unlock(&self->mutex);
+    return n_refused;
 }

@@ -19,5 +19,7 @@ void crowd_destroy(crowd_t **self_p);
 bool crowd_enter(crowd_t *self, const uint8_t key[CROWD_KEY_BYTES]);
 /* One that was counted has gone. */
 void crowd_leave(crowd_t *self, const uint8_t key[CROWD_KEY_BYTES]);
+/* How many were turned away so far. */
+int64_t crowd_n_refused(crowd_t *self);
 
 #endif

@@ -2,10 +2,11 @@
 /* The actor around the parts of a gateway: their beginning, the libuv loop that they share, what
  * wakes it (messages, the bell), what happens once a turn and once a second, and their end.
  *
- * The end has an order. First nobody new comes in, requests under way are answered and sockets told
- * to go; then connections are closed, which makes whoever waits forget; then reads and passwords
- * under way come to nothing; and only when the loop has closed every handle is memory freed. What
- * libwebsockets has goes when all actors have ended (server_destroy). */
+ * The end has an order. First nobody new comes in, requests under way are answered, further ones
+ * refused and sockets told to go; then connections are closed, which makes whoever waits forget;
+ * then reads and passwords under way come to nothing; and only when the loop has closed every
+ * handle is memory freed. What libwebsockets has goes when all actors have ended (server_destroy).
+ */
 #include <stdio.h>
 #include <stdlib.h>
 #include <uv.h>
@@ -28,6 +29,9 @@
 #define DRAIN_MAX_US (8 * US_PER_S)
 /* For answers that are on their way out when nothing else is left. */
 #define DRAIN_FLUSH_US (US_PER_S / 2)
+/* For requests that are on their way in: who is refused can ask somebody else, who is cut off does
+ * not know. */
+#define DRAIN_LISTEN_US (US_PER_S / 4)
 #define MAX_CONNECTIONS 65536
 #define NAME_CHARS 24
 
@@ -46,10 +50,12 @@ typedef struct {
     tls_t *tls; /* NULL: no TLS */
     bool has_handles;
     bool is_draining;
+    int64_t drain_listen_us; /* connections without a request are left open until then */
     int64_t drain_until_us;
     int64_t idle_since_us; /* in draining; 0: not yet */
     metric_t *n_connections;
     metric_t *n_sockets;
+    metric_t *n_refused; /* only the first gateway's */
 } full_t;
 
 static full_t *full_of(gateway_t *self)
@@ -236,6 +242,8 @@ static void publish(full_t *full)
     actor_note(actor, "streams", (int64_t)hub_n_streams(self->hub));
     metric_set(full->n_connections, (int64_t)server_n_connections(self->server));
     metric_set(full->n_sockets, (int64_t)server_n_sockets(self->server));
+    if (full->n_refused != NULL)
+        metric_set(full->n_refused, crowd_n_refused(listeners_limits(self->listeners)->crowd));
 }
 
 static void on_tick(uv_timer_t *timer)
@@ -268,6 +276,8 @@ static void on_drain_look(uv_timer_t *timer)
 {
     full_t *full = timer->data;
     touch(&full->gateway);
+    if (full->gateway.now.mono_us >= full->drain_listen_us)
+        server_close_idle(full->gateway.server);
     if (is_idle(full) || full->gateway.now.mono_us >= full->drain_until_us)
         uv_stop(&full->loop);
 }
@@ -285,6 +295,7 @@ static void begin_drain(full_t *full)
 {
     gateway_t *self = &full->gateway;
     full->is_draining = true;
+    full->drain_listen_us = self->now.mono_us + DRAIN_LISTEN_US;
     full->drain_until_us = self->now.mono_us + DRAIN_MAX_US;
     close_doors(full);
     server_drain(self->server);
@@ -330,6 +341,10 @@ static void name_metrics(full_t *full)
                                         "Connections that speak HTTP or WebSocket");
     full->n_sockets = metrics_gauge(metrics, "taskwire_websocket_connections", labels,
                                     "Connections that speak WebSocket");
+    if (full->gateway.index == 0)
+        full->n_refused = metrics_counter(
+            metrics, "taskwire_connections_refused_total", NULL,
+            "Connections closed at once because their address had CONNECTION_LIMIT of them");
 }
 
 static bool take_connection(void *arg, const arrival_t *arrival)

@@ -10,6 +10,7 @@
 
 #include "gateway/acceptor.h"
 #include "gateway/auth.h"
+#include "gateway/live.h"
 #include "gateway/origin.h"
 #include "gateway/reply.h"
 #include "gateway/routes.h"
@@ -324,8 +325,19 @@ static void identify(call_t *call)
     }
 }
 
+/* Operators are answered to the end. */
+static bool comes_too_late(const call_t *call)
+{
+    route_for_t whom = call->route->whom;
+    return call->gateway->hub->is_draining && whom != ROUTE_FOR_ADMIN && whom != ROUTE_FOR_PROBES;
+}
+
 static void go(call_t *call)
 {
+    if (comes_too_late(call)) {
+        reply_err(call, ERR_UNAVAILABLE, "This server is being stopped; ask again.");
+        return;
+    }
     switch (call->route->whom) {
     case ROUTE_FOR_ADMIN:
     case ROUTE_FOR_PROBES:

@@ -2,6 +2,7 @@
 /* What operators ask, and the descriptions of the interface. */
 #include <stdio.h>
 
+#include "gateway/live.h"
 #include "gateway/reply.h"
 #include "gateway/routes.h"
 #include "schema/embedded.h"
@@ -45,6 +46,10 @@ void route_readyz(call_t *call)
 {
     char why[NETWORK_WHY_CHARS];
     bool is_ready = network_is_ready(call->gateway->network, why, sizeof why);
+    if (call->gateway->hub->is_draining) {
+        is_ready = false;
+        snprintf(why, sizeof why, "it is being stopped");
+    }
     buf_t *out = reply_buffer(call);
     buf_append_str(out, is_ready ? "{\"status\":\"ready\"" : "{\"status\":\"unavailable\"");
     if (why[0] != '\0') {

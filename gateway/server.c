@@ -223,7 +223,11 @@ bool server_adopt(server_t *self, const arrival_t *arrival)
 void server_drain(server_t *self)
 {
     self->is_draining = true;
-    http_drain(self);
+}
+
+void server_close_idle(server_t *self)
+{
+    http_close_idle(self);
 }
 
 size_t server_n_connections(const server_t *self)

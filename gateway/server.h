@@ -110,9 +110,11 @@ void server_destroy(server_t **self_p);
  * False: the server is full or closing; the fd is closed then too, and on_end is not called. */
 bool server_adopt(server_t *self, const arrival_t *arrival);
 
-/* Stops keep-alive: connections close after their next answer, idle ones now. WebSockets are the
- * owner's to close. */
+/* Stops keep-alive: connections close after their next answer. WebSockets are the owner's to close.
+ */
 void server_drain(server_t *self);
+/* Closes the connections that have no request under way. */
+void server_close_idle(server_t *self);
 
 size_t server_n_connections(const server_t *self);
 size_t server_n_sockets(const server_t *self);

@@ -513,7 +513,7 @@ void http_flush(server_t *server)
     }
 }
 
-void http_drain(server_t *server)
+void http_close_idle(server_t *server)
 {
     conn_t *next;
     for (conn_t *conn = LIST_FIRST(&server->conns); conn != NULL; conn = next) {

@@ -107,8 +107,8 @@ void answer_put_fault(server_t *server, const fault_t *fault, buf_t *head, buf_t
 bool http_adopt(server_t *server, const arrival_t *arrival);
 /* Answers what is waiting in `ready`. */
 void http_flush(server_t *server);
-/* Closes idle connections. */
-void http_drain(server_t *server);
+/* Closes the connections that have no request under way. */
+void http_close_idle(server_t *server);
 /* Closes every connection; who waits for an answer is told that it is gone. */
 void http_close_all(server_t *server);
 

@@ -284,6 +284,7 @@ describe('the edge', { timeout: 600_000 }, () => {
       const held = [await served('127.0.0.2'), await served('127.0.0.2'), await served('127.0.0.2')];
       assert.ok(held.every(Boolean));
       for (let i = 0; i < 3; i++) assert.ok(!await served('127.0.0.2'), 'one too many');
+      await waitFor(async () => await program.metric('taskwire_connections_refused_total') === 3, 'those are counted');
       assert.ok(await served('127.0.0.3'), 'others are not concerned');
       for (let i = 0; i < 10; i++) assert.ok(await served('127.0.1.1'), 'a proxy');
       held[0].destroy();

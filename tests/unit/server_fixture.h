@@ -181,6 +181,9 @@ static inline void on_request(void *arg, request_t *request)
     } else if (slice_is(path, "/drain")) {
         server_drain(owner->server);
         reply_echo(request);
+    } else if (slice_is(path, "/close_idle")) {
+        server_close_idle(owner->server);
+        reply_echo(request);
     } else {
         reply_echo(request);
     }

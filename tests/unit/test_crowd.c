@@ -30,7 +30,9 @@ static void so_many_may_come_and_no_more(void **unused)
     assert_true(crowd_enter(crowd, key(2)));
     crowd_leave(crowd, key(1));
     assert_true(crowd_enter(crowd, key(1)));
+    assert_int_equal(crowd_n_refused(crowd), 1);
     assert_false(crowd_enter(crowd, key(1)));
+    assert_int_equal(crowd_n_refused(crowd), 2);
     crowd_destroy(&crowd);
     assert_null(crowd);
 }

@@ -532,6 +532,15 @@ static void a_server_that_drains_ends_its_connections(void **unused)
     answer_in_t answer = client_ask(&client, "GET /drain HTTP/1.1\r\n" HOST "\r\n");
     assert_non_null(strstr(answer.head, "\r\nConnection: close\r\n"));
     assert_true(client_is_closed(&client));
+    client_close(&client);
+    client_t open = client_connect(fixture->port);
+    answer = client_ask(&open, "GET / HTTP/1.1\r\n" HOST "\r\n");
+    assert_int_equal(answer.status, 200);
+    assert_non_null(strstr(answer.head, "\r\nConnection: close\r\n"));
+    assert_true(client_is_closed(&open));
+    client_close(&open);
+    client = client_connect(fixture->port);
+    client_ask(&client, "GET /close_idle HTTP/1.1\r\n" HOST "\r\n");
     assert_true(client_is_closed(&idle));
     client_close(&client);
     client = client_connect(fixture->port);

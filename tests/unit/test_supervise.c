@@ -102,7 +102,7 @@ static void
 a_signal_drains_all_from_the_gateways_to_the_writer_and_tells_the_peers_last(void **state)
 {
     (void)state;
-    static const int signals[] = {SIGTERM, SIGINT, SIGHUP};
+    static const int signals[] = {SIGTERM, SIGINT};
     for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
         stage_t stage;
         stage_init(&stage);
@@ -159,6 +159,18 @@ static void not_being_ready_in_time_is_an_unavailable_service(void **state)
     assert_int_equal(stage.n_ready, 0);
     assert_int_equal(atomic_load(&stage.n_stopped), 12);
     stage_fini(&stage);
+}
+
+static void a_hangup_does_not_stop_it(void **state)
+{
+    (void)state;
+    supervisor_t *supervisor = supervisor_new();
+    kill(getpid(), SIGHUP);
+    assert_false(supervisor_pause(supervisor, 0));
+    kill(getpid(), SIGHUP);
+    kill(getpid(), SIGTERM);
+    assert_true(supervisor_pause(supervisor, A_LONG_TIME_US));
+    supervisor_destroy(&supervisor);
 }
 
 static void a_signal_before_it_is_ready_stops_it_too(void **state)
@@ -285,6 +297,7 @@ int main(void)
         cmocka_unit_test(an_actor_that_fails_ends_the_program_with_its_code),
         cmocka_unit_test(an_actor_that_cannot_open_ends_the_start),
         cmocka_unit_test(not_being_ready_in_time_is_an_unavailable_service),
+        cmocka_unit_test(a_hangup_does_not_stop_it),
         cmocka_unit_test(a_signal_before_it_is_ready_stops_it_too),
         cmocka_unit_test(what_never_ends_is_waited_for_until_a_signal_comes),
         cmocka_unit_test(readiness_has_a_reason),
