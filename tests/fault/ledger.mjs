@@ -6,12 +6,14 @@
 //
 //   node tests/fault/ledger.mjs --clients 20 --commands 100000 --kills 20 --processes 2 --seed 1
 //
-// With several processes on the database the clients are dealt out to them, and a kill hits any of them.
+// With several processes on the database the clients are dealt out to them, and a kill hits any of them. In Kafka mode the
+// topics are read from outside, and held against the database as well.
 import assert from 'node:assert/strict';
 import { parseArgs } from 'node:util';
 import { Bench, command as runCommand } from '../lib/program.mjs';
 import { Client, MSGPACK, uuid } from '../lib/client.mjs';
 import { FeedFollower, Follower } from '../lib/follower.mjs';
+import { checkEvents, checkReminders, checkUpdates, eventsOf, everyEventIsIn, follow, tasksOf } from '../lib/topics.mjs';
 import { random, waitFor } from '../lib/wait.mjs';
 
 const REFUSED_FOR_GOOD = new Set(['not_found', 'forbidden', 'conflict', 'exists', 'precondition_failed', 'invalid']);
@@ -208,12 +210,14 @@ async function killOne(bench, dice, counts) {
   }
 }
 
-async function churn(bench, authors, nCommands, nKills, dice) {
+// Every client issues commands, a few at once, until there were `nCommands` and every strike has been dealt; the strikes are
+// spread over the commands.
+async function churn(authors, nCommands, strikes) {
   let issued = 0;
   let fault;
-  const kills = { taskwire: 0, postgres: 0 };
+  let dealt = false;
   const worker = async (author) => {
-    while (issued < nCommands && !fault) {
+    while ((issued < nCommands || !dealt) && !fault) {
       issued++;
       try {
         await author.issue(author.next());
@@ -222,17 +226,21 @@ async function churn(bench, authors, nCommands, nKills, dice) {
       }
     }
   };
-  // A few commands at once for each client.
   const work = Promise.all(authors.flatMap((author) => [worker(author), worker(author), worker(author), worker(author)]));
-  for (let k = 1; k <= nKills; k++) {
-    const at = Math.floor((nCommands * k) / (nKills + 1));
-    await waitFor(() => issued >= at || fault, `${at} commands are issued`, 600_000);
-    if (fault) break;
-    await killOne(bench, dice, kills);
+  try {
+    for (const [k, strike] of strikes.entries()) {
+      const at = Math.floor((nCommands * (k + 1)) / (strikes.length + 1));
+      await waitFor(() => issued >= at || fault, `${at} commands are issued`, 600_000);
+      if (fault) break;
+      await strike();
+    }
+  } catch (error) {
+    fault ??= error;
   }
+  dealt = true;
   await work;
   if (fault) throw fault;
-  return kills;
+  return issued;
 }
 
 async function checkLedgers(bench, authors) {
@@ -336,19 +344,32 @@ async function comeToRest(bench, authors) {
     .catch((error) => { throw new Error(`${error.message}: ${behind().slice(0, 5).join(', ')}; faults ${JSON.stringify(authors.flatMap((a) => a.followers.flatMap((f) => f.faults.slice(0, 2))))}`); });
 }
 
-export async function ledger({
-  clients = 8, commands = 3000, kills = 3, processes = 1, seed = Date.now() % 1e6, say = console.log, settings = {},
-} = {}) {
-  say(`ledger: seed ${seed}, ${clients} clients, ${commands} commands, ${kills} kills, ${processes} processes`);
-  const all = { GATEWAYS: 2, ...settings };
-  const bench = await Bench.start({ settings: all });
-  let authors = [];
-  try {
-    while (bench.programs.length < processes) await bench.program(all).start();
-    authors = await prepare(bench, clients, seed);
-    const started = performance.now();
-    const killed = await churn(bench, authors, commands, kills, random(seed));
-    const seconds = (performance.now() - started) / 1000;
+// Processes on a database, clients with their books, and in Kafka mode readers of the topics. To be closed.
+export class Ledger {
+  static async open({ clients = 8, processes = 1, seed, settings = {}, kafka }) {
+    const self = new Ledger();
+    const all = { GATEWAYS: 2, ...settings };
+    self.bench = await Bench.start({ settings: all, kafka });
+    self.authors = [];
+    self.unseen = 0; // events up to this id may be missing in the topics: they went to one that was deleted
+    try {
+      while (self.bench.programs.length < processes) await self.bench.program(all).start();
+      self.authors = await prepare(self.bench, clients, seed);
+      if (self.bench.kafka) self.topics = await follow(self.bench.kafka, self.bench);
+      return self;
+    } catch (error) {
+      await self.close();
+      throw error;
+    }
+  }
+
+  churn(nCommands, strikes) {
+    return churn(this.authors, nCommands, strikes);
+  }
+
+  // Waits until all that follows from the commands has happened, and compares. Answers a sentence about it.
+  async check() {
+    const { bench, authors } = this;
     await comeToRest(bench, authors);
     const counts = await checkLedgers(bench, authors);
     await checkDatabase(bench);
@@ -369,13 +390,45 @@ export async function ledger({
       for (const key of Object.keys(f.counts)) sum[key] = (sum[key] ?? 0) + f.counts[key];
       return sum;
     }, {});
+    const repeated = this.topics ? `, repeated in the topic ${await this.checkTopics()}` : '';
     const verified = await runCommand(['verify'], bench.taskwire.environment());
     assert.equal(verified.code, 0, verified.stdout + verified.stderr);
-    say(`ledger: ${seconds.toFixed(0)} s, killed ${JSON.stringify(killed)}, commands ${JSON.stringify(counts)}, events ${events}, ` +
-      `closed occurrences ${closed}, reminders fired ${fired}, followers ${JSON.stringify(follower)}, ${verified.stdout.trim().split('\n').pop()}`);
+    return `commands ${JSON.stringify(counts)}, events ${events}, closed occurrences ${closed}, reminders fired ${fired}, ` +
+      `followers ${JSON.stringify(follower)}${repeated}, ${verified.stdout.trim().split('\n').pop()}`;
+  }
+
+  async checkTopics() {
+    const { bench, topics, unseen } = this;
+    await everyEventIsIn(bench, topics.events, { after: unseen });
+    await Promise.all(Object.values(topics).map((reader) => reader.catchUp()));
+    const events = await eventsOf(bench);
+    const repeated = checkEvents(topics.events.records, events, { after: unseen });
+    if (!unseen) checkReminders(topics.reminders.records, events);
+    checkUpdates(topics.updates.records, await tasksOf(bench));
+    return repeated;
+  }
+
+  async close() {
+    for (const author of this.authors) for (const follower of author.followers) follower.stop();
+    for (const reader of Object.values(this.topics ?? {})) await reader.stop();
+    await this.bench.stop();
+  }
+}
+
+export async function ledger({
+  clients = 8, commands = 3000, kills = 3, processes = 1, seed = Date.now() % 1e6, say = console.log, settings = {},
+} = {}) {
+  say(`ledger: seed ${seed}, ${clients} clients, ${commands} commands, ${kills} kills, ${processes} processes`);
+  const self = await Ledger.open({ clients, processes, seed, settings });
+  try {
+    const started = performance.now();
+    const killed = { taskwire: 0, postgres: 0 };
+    const dice = random(seed);
+    await self.churn(commands, Array.from({ length: kills }, () => () => killOne(self.bench, dice, killed)));
+    const seconds = (performance.now() - started) / 1000;
+    say(`ledger: ${seconds.toFixed(0)} s, killed ${JSON.stringify(killed)}, ${await self.check()}`);
   } finally {
-    for (const author of authors) for (const follower of author.followers) follower.stop();
-    await bench.stop();
+    await self.close();
   }
 }
 

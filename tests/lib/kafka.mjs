@@ -12,12 +12,19 @@ import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import kafkajs from 'kafkajs';
+import lz4 from 'lz4js';
 import { waitFor } from './wait.mjs';
 
 const run = promisify(execFile);
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '../..');
 const quick = { logLevel: kafkajs.logLevel.NOTHING, connectionTimeout: 3000, requestTimeout: 15_000,
   retry: { initialRetryTime: 50, maxRetryTime: 1000, retries: 12 } };
+
+// What taskwire compresses its records with; kafkajs knows only gzip by itself.
+kafkajs.CompressionCodecs[kafkajs.CompressionTypes.LZ4] = () => ({
+  compress: async ({ buffer }) => Buffer.from(lz4.compress(buffer)),
+  decompress: async (buffer) => Buffer.from(lz4.decompress(buffer)),
+});
 
 // Runs functions of deploy/lib/kafka.sh.
 async function kafka(script, ...args) {
@@ -258,7 +265,8 @@ export class Kafka {
 export class Reader {
   constructor(kafka, topics) {
     Object.assign(this, { kafka, topics, records: [], next: new Map() });
-    this.consumer = kafka.client().consumer({ groupId: `test-${randomBytes(6).toString('hex')}`, maxWaitTimeInMs: 100,
+    // It outlives a broker that is away for a minute.
+    this.consumer = kafka.client({ retry: { ...quick.retry, retries: 1000 } }).consumer({ groupId: `test-${randomBytes(6).toString('hex')}`, maxWaitTimeInMs: 100,
       sessionTimeout: 30_000, allowAutoTopicCreation: false });
   }
 

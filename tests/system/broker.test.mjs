@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // deploy/lib/kafka.sh and what the tests do with it, without taskwire: the ground that the tests of Kafka mode stand on.
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { after, before, test } from 'node:test';
 import { Kafka, text } from '../lib/kafka.mjs';
 
@@ -51,6 +53,15 @@ test('partitions are added, offsets moved, topics deleted and made anew', async 
   await kafka.deleteTopics('moved');
   await kafka.createTopic('moved');
   assert.deepEqual(await kafka.marks('moved'), [{ partition: 0, low: 0, high: 0 }]);
+});
+
+test('what is compressed by lz4 is read', async () => {
+  await kafka.createTopic('lz4');
+  const lines = Array.from({ length: 2000 }, (_, i) => `${i} ${'the same again '.repeat(i % 50)}`);
+  const kcat = spawn('kcat', ['-b', kafka.brokers, '-P', '-t', 'lz4', '-z', 'lz4'], { stdio: ['pipe', 'inherit', 'inherit'] });
+  kcat.stdin.end(lines.join('\n'));
+  await once(kcat, 'close');
+  assert.deepEqual((await kafka.records('lz4')).map((record) => text(record.value)), lines);
 });
 
 test('kcat reads what kafkajs reads', async () => {
