@@ -42,16 +42,14 @@ struct recurrence {
 
 /* --- the pure step --- */
 
-static slice_t encode_data(const task_t *closed, slice_t due, arena_t *arena)
+static slice_t encode_data(const task_t *closed, arena_t *arena)
 {
     buf_t buf = {0};
-    mp_put_map(&buf, 3);
+    mp_put_map(&buf, 2);
     mp_put_cstr(&buf, "succeeds");
     mp_put_uuid(&buf, &closed->id);
     mp_put_cstr(&buf, "closed_rev");
     mp_put_int(&buf, closed->closed_rev);
-    mp_put_cstr(&buf, "due");
-    mp_put_str(&buf, due);
     slice_t data = arena_copy(arena, buf_slice(&buf));
     buf_fini(&buf);
     return data;
@@ -76,7 +74,7 @@ static void address(const event_t *event, command_t *command)
 succession_t recurrence_step(const event_t *event, arena_t *arena, command_t *out, slice_t *why)
 {
     task_t *closed = arena_alloc(arena, sizeof *closed);
-    slice_t due;
+    next_due_t next;
     *why = slice_none();
     if (!may_close(event->type))
         return SUCCESSION_NONE;
@@ -86,7 +84,7 @@ succession_t recurrence_step(const event_t *event, arena_t *arena, command_t *ou
     }
     if (closed->rule.n_bytes == 0 || task_is_live(closed))
         return SUCCESSION_NONE;
-    if (!next_due(closed, arena, &due, why))
+    if (!next_due(closed, arena, &next, why))
         return why->data == NULL ? SUCCESSION_NONE : SUCCESSION_WRONG;
     memset(out, 0, sizeof *out);
     out->author = author_recurrence;
@@ -95,7 +93,7 @@ succession_t recurrence_step(const event_t *event, arena_t *arena, command_t *ou
     out->id = uuid_derive(&event->stream,
                           arena_format(arena, "succeed:%lld", (long long)closed->closed_rev));
     out->task = uuid_derive(&out->id, slice_str("task"));
-    out->data = encode_data(closed, due, arena);
+    out->data = encode_data(closed, arena);
     address(event, out);
     return SUCCESSION_NEXT;
 }

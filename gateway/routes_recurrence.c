@@ -5,10 +5,10 @@
 #include "gateway/routes.h"
 #include "gateway/write.h"
 #include "schema/data.h"
-#include "schema/due.h"
 #include "schema/limits.h"
+#include "schema/recur.h"
 
-#define MAX_ITEMS 100
+#define MAX_ITEMS 500
 #define DEFAULT_ITEMS 5
 #define MAX_TEXT_BYTES 64 /* of due dates and zones */
 
@@ -17,6 +17,7 @@ typedef struct {
     rule_t rule;
     due_t due;
     slice_t zone;
+    recur_t recur;
     int64_t n_items;
 } preview_t;
 
@@ -62,6 +63,19 @@ static void read_n(data_map_t *map, preview_t *out)
         data_refuse_format(&value, "this must be a number from 1 to %d", MAX_ITEMS);
 }
 
+/* As for a task to which the rule is given. */
+static void start(call_t *call, preview_t *self, problem_t *problem)
+{
+    slice_t why = slice_none();
+    slice_t at = recur_start(&self->rule, &self->due, call->arena, &why);
+    if (!rule_allows(&self->rule, 1, &self->due.local, self->due.at_us))
+        why = slice_str("the rule ends before this due date");
+    else if (at.data != NULL)
+        recur_open(&self->rule, &self->due, self->zone, at, &self->recur);
+    if (why.data != NULL)
+        problem_add_field(problem, slice_str("/rule"), why);
+}
+
 static bool read_preview(call_t *call, slice_t zone, preview_t *out)
 {
     problem_t problem = {0};
@@ -73,9 +87,8 @@ static bool read_preview(call_t *call, slice_t zone, preview_t *out)
         read_n(&map, out);
         data_close(&map);
     }
-    if (problem.err == ERR_OK && !rule_allows(&out->rule, 1, &out->due.local, out->due.at_us))
-        problem_add_field(&problem, slice_str("/rule"),
-                          slice_str("the rule ends before this due date"));
+    if (problem.err == ERR_OK)
+        start(call, out, &problem);
     if (problem.err == ERR_OK)
         return true;
     reply_problem(call, &problem);
@@ -112,18 +125,17 @@ static void put_item(const due_t *due, zone_fit_t fit, buf_t *out)
 }
 
 /* The due date itself, as it was written, then what follows. */
-static int64_t put_items(const preview_t *preview, arena_t *arena, buf_t *out)
+static int64_t put_items(preview_t *preview, arena_t *arena, buf_t *out)
 {
-    local_t at = preview->due.local;
     due_t due;
     zone_fit_t fit;
     int64_t n = 1;
-    due_of_local(preview->due.kind, &at, preview->zone, arena, &due, &fit);
+    due_of_local(preview->due.kind, &preview->due.local, preview->zone, arena, &due, &fit);
     /* An instant says by itself which of two equal clock readings is meant. */
     put_item(&preview->due, preview->due.kind == DUE_INSTANT ? ZONE_PLAIN : fit, out);
-    for (; n < preview->n_items && rule_next(&preview->rule, &at, &at); n++) {
-        due_of_local(preview->due.kind, &at, preview->zone, arena, &due, &fit);
-        if (!rule_allows(&preview->rule, n + 1, &at, due.at_us))
+    for (; n < preview->n_items; n++) {
+        if (recur_next(&preview->recur, arena, &due, &fit) != RULE_FOUND ||
+            !rule_allows(&preview->rule, n + 1, &due.local, due.at_us))
             break;
         put_item(&due, fit, out);
     }

@@ -1,20 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* When a task is due, how it recurs, whom it reminds. These hang together: a rule and a reminder
  * "before" need a due date, a due date needs a zone; so they are read in that order, and what does
- * not fit is refused at the field that the client has sent. */
-#include "schema/apply_op.h"
-#include "schema/due.h"
-#include "schema/zone.h"
+ * not fit is refused at the field that the client has sent. How it recurs is in apply_recurrence.c.
+ */
+#include "schema/apply_schedule.h"
 
 #define MAX_TEXT_BYTES 64 /* of due dates, zones and durations */
-
-typedef struct {
-    apply_t *apply;
-    const task_t *before; /* NULL: a new task */
-    task_t *task;
-    data_value_t due;
-    bool is_due_wrong;
-} schedule_t;
 
 /* --- due date and zone --- */
 
@@ -86,90 +77,6 @@ static void read_due(schedule_t *self)
     if (is_zone == DATA_GIVEN && !read_zone(&zone_value, &zone))
         self->is_due_wrong = true;
     set_due(self, text, zone);
-}
-
-/* --- recurrence --- */
-
-static void clear_recurrence(task_t *task)
-{
-    task->rule = slice_none();
-    task->from = FROM_DUE;
-    task->missed = MISSED_NEXT;
-}
-
-static void read_rule(schedule_t *self, data_map_t *map)
-{
-    data_value_t value;
-    slice_t text = slice_none();
-    slice_t why = slice_none();
-    rule_t rule;
-    data_is_t is = data_get(map, "rule", &value);
-    if (is == DATA_NULL || (is == DATA_ABSENT && self->task->rule.data == NULL))
-        data_refuse(&value, "this is needed");
-    if (is != DATA_GIVEN || !data_str(&value, LIMIT_RULE_BYTES, &text))
-        return;
-    if (rule_parse(text, &rule, self->apply->arena, &why))
-        self->task->rule = rule_format(&rule, self->apply->arena);
-    else
-        problem_add_field(self->apply->problem, data_pointer(&value), why);
-}
-
-static void read_from_and_missed(schedule_t *self, data_map_t *map)
-{
-    static const char *const froms[] = {"due", "completion", NULL};
-    static const char *const misseds[] = {"next", "each", "keep", NULL};
-    data_value_t value;
-    int from = FROM_DUE;
-    int missed = MISSED_NEXT;
-    data_is_t is = data_get(map, "from", &value);
-    if (is == DATA_NULL || (is == DATA_GIVEN && data_word(&value, froms, &from)))
-        self->task->from = (recurrence_from_t)from;
-    is = data_get(map, "missed", &value);
-    if (is == DATA_NULL || (is == DATA_GIVEN && data_word(&value, misseds, &missed)))
-        self->task->missed = (recurrence_missed_t)missed;
-}
-
-static void start_series(task_t *task)
-{
-    if (!uuid_is_nil(&task->series))
-        return;
-    task->series = task->id;
-    task->occurrence = 1;
-}
-
-/* A rule that the client sends must have room for the due date. A due date that is moved alone may
- * well lie behind the end of its series: it is the last one then. */
-static void check_rule(schedule_t *self, const data_value_t *recurrence)
-{
-    task_t *task = self->task;
-    if (self->is_due_wrong || task->rule.data == NULL)
-        return;
-    if (task->due.data == NULL) {
-        data_refuse(recurrence, "a recurring task needs a due date");
-        return;
-    }
-    due_t due;
-    if (due_resolve(task->due, task->time_zone, self->apply->arena, &due) &&
-        !due_is_in_rule(&due, task->rule, task->occurrence, self->apply->arena))
-        data_refuse(recurrence, "the rule ends before this occurrence");
-}
-
-static void read_recurrence(schedule_t *self)
-{
-    data_value_t value;
-    data_map_t map;
-    data_is_t is = data_get(&self->apply->data, "recurrence", &value);
-    if (is == DATA_NULL)
-        clear_recurrence(self->task);
-    if (is == DATA_GIVEN && data_map(&value, &map)) {
-        read_rule(self, &map);
-        read_from_and_missed(self, &map);
-        data_close(&map);
-        start_series(self->task);
-        check_rule(self, &value);
-    }
-    if (is == DATA_ABSENT && self->task->rule.data != NULL && self->task->due.data == NULL)
-        data_refuse(&self->due, "the task recurs, so it needs a due date; remove both together");
 }
 
 /* --- reminders --- */
@@ -368,6 +275,6 @@ void apply_read_schedule(apply_t *self, const task_t *before, task_t *task)
 {
     schedule_t schedule = {.apply = self, .before = before, .task = task};
     read_due(&schedule);
-    read_recurrence(&schedule);
+    apply_read_recurrence(&schedule);
     read_reminders(&schedule);
 }

@@ -4,16 +4,13 @@
  * acted on already, and may do so twice; so everything that their command assumes about the task is
  * checked here against the task as it is, and what is out of date is refused with CONFLICT. */
 #include "schema/apply_op.h"
-#include "schema/due.h"
-
-#define MAX_DUE_BYTES 64
+#include "schema/next_due.h"
 
 /* --- the next occurrence --- */
 
 typedef struct {
     uuid_t succeeds;
     int64_t closed_rev;
-    slice_t due;
 } succeed_t;
 
 static bool read_succeed(apply_t *self, succeed_t *out)
@@ -26,8 +23,6 @@ static bool read_succeed(apply_t *self, succeed_t *out)
         data_uuid(&value, &out->succeeds);
     if (data_need(&self->data, "closed_rev", &value))
         data_int(&value, &out->closed_rev);
-    if (data_need(&self->data, "due", &value))
-        data_str(&value, MAX_DUE_BYTES, &out->due);
     return apply_close_data(self);
 }
 
@@ -52,17 +47,13 @@ static bool is_free(apply_t *self, const task_t *before)
     return apply_refuse(self, ERR_EXISTS, "The next occurrence exists.");
 }
 
-static bool has_room(apply_t *self, const task_t *before, slice_t text, due_t *due)
+/* The due date is computed here, from the task as it is now: what the actor has seen of it may be
+ * out of date. */
+static bool has_room(apply_t *self, const task_t *before, next_due_t *next)
 {
-    if (!due_resolve(text, before->time_zone, self->arena, due)) {
-        data_value_t value;
-        data_get(&self->data, "due", &value);
-        data_refuse(&value, "this must be a date, a local time or an instant");
-        return false;
-    }
-    if (due_is_in_rule(due, before->rule, before->occurrence + 1, self->arena))
-        return true;
-    return apply_refuse(self, ERR_CONFLICT, "The rule ends before that occurrence.");
+    slice_t why;
+    return next_due(before, self->arena, next, &why) ||
+           apply_refuse(self, ERR_CONFLICT, "The rule ends before that occurrence.");
 }
 
 /* Those with an instant of their own were for the former occurrence. */
@@ -86,15 +77,29 @@ static bool has_place(apply_t *self, const task_t *before)
     return parent != NULL && apply_refuse_place(self, parent, 0, 0) == NULL;
 }
 
-static task_t next_occurrence(apply_t *self, const task_t *before, const due_t *due)
+/* Dates that are past need not be skipped any more. */
+static void inherit_rule(const task_t *before, const next_due_t *next, task_t *task)
+{
+    char text[INSTANT_TEXT_CHARS + 1];
+    slice_t date = slice_of(text, local_format_date(&next->due.local, text));
+    task->rule_start = next->start;
+    task->planned = slice_none();
+    while (task->n_skips > 0 && slice_cmp(task->skips[0], date) < 0) {
+        task->skips++;
+        task->n_skips--;
+    }
+    task->due = next->due.text;
+    task->due_kind = next->due.kind;
+    task->due_at_us = next->due.at_us;
+    task->occurrence = before->occurrence + 1;
+}
+
+static task_t next_occurrence(apply_t *self, const task_t *before, const next_due_t *next)
 {
     task_t task = *before;
     task.id = self->task_id;
     task.status = STATUS_OPEN;
-    task.due = due->text;
-    task.due_kind = due->kind;
-    task.due_at_us = due->at_us;
-    task.occurrence = before->occurrence + 1;
+    inherit_rule(before, next, &task);
     if (!apply_is_member(self, &before->assignee))
         task.assignee = UUID_NIL;
     if (!has_place(self, before))
@@ -111,7 +116,7 @@ static task_t next_occurrence(apply_t *self, const task_t *before, const due_t *
 static void succeed_task(apply_t *self)
 {
     succeed_t asked;
-    due_t due;
+    next_due_t next;
     if (!apply_enter_list(self, ROLE_NONE) || !apply_expect_none(self) ||
         !read_succeed(self, &asked))
         return;
@@ -126,9 +131,9 @@ static void succeed_task(apply_t *self)
     }
     const task_t *before = &found->task;
     if (!is_still_closed(self, before, asked.closed_rev) || !is_free(self, before) ||
-        !has_room(self, before, asked.due, &due))
+        !has_room(self, before, &next))
         return;
-    task_t task = next_occurrence(self, before, &due);
+    task_t task = next_occurrence(self, before, &next);
     apply_commit_task(self, EVENT_TASK_CREATED, &task);
 }
 

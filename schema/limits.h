@@ -18,6 +18,7 @@
 #define LIMIT_TASK_LEVELS 8
 #define LIMIT_SUBTASKS 1000
 #define LIMIT_RULE_BYTES 500
+#define LIMIT_SKIPS 100 /* dates of a rule without an occurrence */
 #define LIMIT_EMAIL_BYTES 254
 #define LIMIT_NAME_CHARS 200
 #define LIMIT_PASSWORD_MIN_CHARS 8

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Recurrence rules on plain dates. A rule is a list of parts; one table says of each part of RFC
- * 5545 who reads it, or that it is not supported, so that every refusal names the part and says
- * what would be accepted. What names a part in a sentence has been checked to be ASCII letters: the
- * sentence goes to the client as it is. */
+/* Reading a recurrence rule. A rule is a list of parts; one table says of each part of RFC 5545 who
+ * reads it, or what to use in its place, so that every refusal names the part and says what would
+ * be accepted. What they are together is looked at when all are read (rule_check.c). What names a
+ * part in a sentence has been checked to be ASCII letters: the sentence goes to the client as it
+ * is. */
 #include "schema/rule.h"
 
 #include "schema/limits.h"
@@ -11,7 +12,10 @@
 #define MAX_COUNT 1000
 #define MAX_YEAR 9999
 #define NAME_CHARS 16
-#define SUPPORTED "FREQ (DAILY, WEEKLY, MONTHLY or YEARLY), INTERVAL, COUNT and UNTIL are"
+#define WORKDAYS 0x1fu /* Monday to Friday */
+#define SUPPORTED                                                                                  \
+    "FREQ, INTERVAL, COUNT, UNTIL, BYMONTH, BYMONTHDAY, BYYEARDAY, BYDAY, BYSETPOS, WKST and "     \
+    "SKIP are"
 
 static const char *const freq_names[] = {"DAILY", "WEEKLY", "MONTHLY", "YEARLY"};
 
@@ -89,6 +93,8 @@ typedef struct {
     arena_t *arena;
     slice_t why;
     uint32_t seen; /* bit I for row I of the table */
+    bool has_rscale;
+    bool has_skip;
 } parse_t;
 
 static bool refuse(parse_t *self, const char *sentence)
@@ -190,31 +196,215 @@ static bool read_until(parse_t *self, slice_t value)
     return true;
 }
 
+/* --- parts that are lists --- */
+
+static bool read_months(parse_t *self, slice_t value)
+{
+    bool has_more = true;
+    while (has_more) {
+        slice_t item;
+        int64_t month = 0;
+        has_more = take_until(&value, ',', &item);
+        if (!read_number(item, 1, 12, &month))
+            return refuse(self, "BYMONTH must be numbers from 1 to 12, separated by commas.");
+        self->rule->months |= UINT32_C(1) << month;
+    }
+    return true;
+}
+
+/* A number other than 0, perhaps with a sign. */
+static bool read_signed(slice_t text, int64_t max, int64_t *out)
+{
+    bool has_sign = text.n_bytes > 0 && (text.data[0] == '-' || text.data[0] == '+');
+    bool is_negative = has_sign && text.data[0] == '-';
+    if (has_sign)
+        text = slice_of(text.data + 1, text.n_bytes - 1);
+    if (!read_number(text, 1, max, out))
+        return false;
+    if (is_negative)
+        *out = -*out;
+    return true;
+}
+
+static bool read_month_days(parse_t *self, slice_t value)
+{
+    bool has_more = true;
+    while (has_more) {
+        slice_t item;
+        int64_t day = 0;
+        has_more = take_until(&value, ',', &item);
+        if (!read_signed(item, 31, &day))
+            return refuse(self,
+                          "BYMONTHDAY must be numbers from 1 to 31, or from -1 (the last day) "
+                          "to -31, separated by commas.");
+        if (day > 0)
+            self->rule->month_days |= UINT32_C(1) << day;
+        else
+            self->rule->last_days |= UINT32_C(1) << -day;
+    }
+    return true;
+}
+
+/* Keeps the list ascending. False: it is full. */
+static bool add_item(rule_list_t *list, int item)
+{
+    uint32_t i = 0;
+    while (i < list->n_items && list->items[i] < item)
+        i++;
+    if (i < list->n_items && list->items[i] == item)
+        return true;
+    if (list->n_items == RULE_LIST_MAX)
+        return false;
+    for (uint32_t k = list->n_items++; k > i; k--)
+        list->items[k] = list->items[k - 1];
+    list->items[i] = (int16_t)item;
+    return true;
+}
+
+static bool read_list(parse_t *self, slice_t value, rule_list_t *list, const char *name)
+{
+    bool has_more = true;
+    while (has_more) {
+        slice_t item;
+        int64_t number = 0;
+        has_more = take_until(&value, ',', &item);
+        if (read_signed(item, 366, &number) && add_item(list, (int)number))
+            continue;
+        self->why = arena_format(self->arena,
+                                 "%s must be at most %d numbers from 1 to 366, or from -1 (the "
+                                 "last) to -366, separated by commas.",
+                                 name, RULE_LIST_MAX);
+        return false;
+    }
+    return true;
+}
+
+static bool read_year_days(parse_t *self, slice_t value)
+{
+    return read_list(self, value, &self->rule->year_days, "BYYEARDAY");
+}
+
+static bool read_positions(parse_t *self, slice_t value)
+{
+    return read_list(self, value, &self->rule->positions, "BYSETPOS");
+}
+
+/* Two letters; -1: they name no day. */
+static int read_weekday(slice_t text)
+{
+    static const char *const names[] = {"MO", "TU", "WE", "TH", "FR", "SA", "SU"};
+    for (int i = 0; i < RULE_WEEKDAYS; i++) {
+        if (is_word(text, names[i]))
+            return i;
+    }
+    return -1;
+}
+
+/* MO, 2MO, -1MO. */
+static bool read_day(rule_t *rule, slice_t item)
+{
+    int64_t nth = 0;
+    if (item.n_bytes < 2)
+        return false;
+    slice_t number = slice_of(item.data, item.n_bytes - 2);
+    int weekday = read_weekday(slice_of(item.data + number.n_bytes, 2));
+    if (weekday < 0 || (number.n_bytes > 0 && !read_signed(number, 53, &nth)))
+        return false;
+    if (nth == 0)
+        rule->weekdays |= UINT32_C(1) << weekday;
+    else if (nth > 0)
+        rule->nths[weekday] |= UINT64_C(1) << nth;
+    else
+        rule->last_nths[weekday] |= UINT64_C(1) << -nth;
+    rule->has_nths = rule->has_nths || nth != 0;
+    return true;
+}
+
+static bool read_days(parse_t *self, slice_t value)
+{
+    bool has_more = true;
+    while (has_more) {
+        slice_t item;
+        has_more = take_until(&value, ',', &item);
+        if (!read_day(self->rule, item))
+            return refuse(self, "BYDAY must be days (MO, TU, WE, TH, FR, SA, SU), perhaps with a "
+                                "number before them (2MO, -1FR), separated by commas.");
+    }
+    return true;
+}
+
+static bool read_week_start(parse_t *self, slice_t value)
+{
+    int weekday = read_weekday(value);
+    if (weekday < 0)
+        return refuse(self, "WKST must be one of MO, TU, WE, TH, FR, SA and SU.");
+    self->rule->week_start = weekday;
+    return true;
+}
+
+static bool read_rscale(parse_t *self, slice_t value)
+{
+    self->has_rscale = is_word(value, "GREGORIAN");
+    return self->has_rscale ||
+           refuse(self, "Another RSCALE than GREGORIAN is not supported; write the rule by the "
+                        "Gregorian calendar.");
+}
+
+static bool read_skip(parse_t *self, slice_t value)
+{
+    self->has_skip = true;
+    self->rule->is_clamped = is_word(value, "BACKWARD");
+    if (self->rule->is_clamped || is_word(value, "OMIT"))
+        return true;
+    if (is_word(value, "FORWARD"))
+        return refuse(self,
+                      "SKIP=FORWARD is not supported; use SKIP=BACKWARD, which takes the last "
+                      "day of a month that is too short.");
+    return refuse(self, "SKIP must be BACKWARD or OMIT.");
+}
+
+/* --- all parts --- */
+
 typedef struct {
     const char *name;
-    bool (*read)(parse_t *self, slice_t value); /* NULL: not supported */
+    bool (*read)(parse_t *self, slice_t value); /* NULL: not supported, */
+    const char *instead; /* and why */
 } part_t;
 
+#define TIME_OF_DUE "is not supported; the time of day is that of the due date."
+
 static const part_t parts[] = {
-    {"FREQ", read_freq},   {"INTERVAL", read_interval},
-    {"COUNT", read_count}, {"UNTIL", read_until},
-    {"BYSECOND", NULL},    {"BYMINUTE", NULL},
-    {"BYHOUR", NULL},      {"BYDAY", NULL},
-    {"BYMONTHDAY", NULL},  {"BYYEARDAY", NULL},
-    {"BYWEEKNO", NULL},    {"BYMONTH", NULL},
-    {"BYSETPOS", NULL},    {"WKST", NULL},
-    {"RSCALE", NULL}, /* RFC 7529 */
-    {"SKIP", NULL},
+    {"FREQ", read_freq, NULL},
+    {"INTERVAL", read_interval, NULL},
+    {"COUNT", read_count, NULL},
+    {"UNTIL", read_until, NULL},
+    {"BYMONTH", read_months, NULL},
+    {"BYMONTHDAY", read_month_days, NULL},
+    {"BYYEARDAY", read_year_days, NULL},
+    {"BYDAY", read_days, NULL},
+    {"BYSETPOS", read_positions, NULL},
+    {"WKST", read_week_start, NULL},
+    {"RSCALE", read_rscale, NULL}, /* RFC 7529 */
+    {"SKIP", read_skip, NULL},
+    {"BYHOUR", NULL, TIME_OF_DUE},
+    {"BYMINUTE", NULL, TIME_OF_DUE},
+    {"BYSECOND", NULL, TIME_OF_DUE},
+    {"BYWEEKNO", NULL,
+     "is not supported; use BYMONTH, BYYEARDAY, or BYDAY with a number such as 20MO."},
+    {"DTSTART", NULL, "is no part of a recurrence rule; a rule starts at the due date."},
+    {"EXDATE", NULL, "is no part of a recurrence rule; name those dates in `skip` beside it."},
+    {"RDATE", NULL, "is no part of a recurrence rule; make a task of its own for such a date."},
 };
 
 #define N_PARTS (sizeof parts / sizeof parts[0])
+_Static_assert(N_PARTS <= 32, "parse_t keeps a bit per part");
 
 static bool read_known_part(parse_t *self, size_t i, slice_t value)
 {
     const part_t *part = &parts[i];
     const char *problem = NULL;
     if (part->read == NULL)
-        problem = "is not supported yet; " SUPPORTED ".";
+        problem = part->instead;
     else if ((self->seen >> i & 1) != 0)
         problem = "is there more than once.";
     else if (value.n_bytes == 0)
@@ -234,7 +424,7 @@ static bool read_part(parse_t *self, slice_t part)
         return refuse(self, "The rule has an empty part; parts are separated by one semicolon.");
     if (!take_until(&value, '=', &name) || !is_name(name))
         return refuse(self, "A rule is made of parts such as FREQ=WEEKLY;INTERVAL=2, or is one of "
-                            "the words daily, weekly, monthly and yearly.");
+                            "the words daily, weekdays, weekly, monthly and yearly.");
     for (size_t i = 0; i < N_PARTS; i++) {
         if (is_word(name, parts[i].name))
             return read_known_part(self, i, value);
@@ -242,6 +432,17 @@ static bool read_part(parse_t *self, slice_t part)
     self->why = arena_format(self->arena, "%s is no part of a recurrence rule; " SUPPORTED ".",
                              name_for_sentence(name, self->arena));
     return false;
+}
+
+static bool check_together(parse_t *self)
+{
+    if ((self->seen & 1) == 0)
+        return refuse(self, "FREQ is missing: a rule needs one of FREQ=DAILY, WEEKLY, MONTHLY or "
+                            "YEARLY.");
+    if (self->has_skip && !self->has_rscale)
+        return refuse(self, "SKIP needs RSCALE=GREGORIAN beside it (RFC 7529).");
+    const char *why = rule_check(self->rule);
+    return why == NULL || refuse(self, why);
 }
 
 static bool read_parts(parse_t *self, slice_t text)
@@ -253,38 +454,43 @@ static bool read_parts(parse_t *self, slice_t text)
         if (!read_part(self, part))
             return false;
     }
-    if ((self->seen & 1) == 0)
-        return refuse(self, "FREQ is missing: a rule needs one of FREQ=DAILY, WEEKLY, MONTHLY or "
-                            "YEARLY.");
-    if (self->rule->count > 0 && self->rule->has_until)
-        return refuse(self, "COUNT and UNTIL exclude each other; leave one of them out.");
-    return true;
+    return check_together(self);
 }
+
+/* --- the whole --- */
 
 static bool has_prefix(slice_t text)
 {
     return text.n_bytes >= 6 && is_word(slice_of(text.data, 6), "RRULE:");
 }
 
-static bool read_text(parse_t *self, slice_t text)
+/* People who say "monthly" on the 31st mean the end of the month. */
+static bool read_rule_word(rule_t *rule, slice_t text)
 {
     for (size_t i = 0; i < N_FREQS; i++) {
         if (is_word(text, freq_names[i])) {
-            self->rule->freq = (rule_freq_t)i;
+            rule->freq = (rule_freq_t)i;
+            rule->is_clamped = rule->freq == RULE_MONTHLY || rule->freq == RULE_YEARLY;
             return true;
         }
     }
+    if (!is_word(text, "WEEKDAYS"))
+        return false;
+    rule->freq = RULE_WEEKLY;
+    rule->weekdays = WORKDAYS;
+    return true;
+}
+
+static bool read_text(parse_t *self, slice_t text)
+{
     if (text.n_bytes == 0)
         return refuse(self, "The rule is empty.");
     if (text.n_bytes > LIMIT_RULE_BYTES)
         return refuse(self, "The rule is too long.");
-    if (is_word(text, "WEEKDAYS"))
-        return refuse(self, "The word weekdays is not supported yet, because it needs BYDAY; "
-                            "daily, weekly, monthly and yearly are.");
     if (has_prefix(text))
         return refuse(self, "Leave out RRULE: and write the rule alone, such as "
                             "FREQ=WEEKLY;INTERVAL=2.");
-    return read_parts(self, text);
+    return read_rule_word(self->rule, text) || read_parts(self, text);
 }
 
 bool rule_parse(slice_t text, rule_t *out, arena_t *arena, slice_t *why)
@@ -297,92 +503,4 @@ bool rule_parse(slice_t text, rule_t *out, arena_t *arena, slice_t *why)
     }
     *out = rule;
     return true;
-}
-
-/* --- writing --- */
-
-static slice_t format_until(const rule_t *rule, arena_t *arena)
-{
-    const local_t *at = &rule->until;
-    slice_t date = arena_format(arena, "%04d%02d%02d", at->year, at->month, at->day);
-    if (rule->until_kind == DUE_DATE)
-        return date;
-    return arena_format(arena, "%.*sT%02d%02d%02d%s", (int)date.n_bytes, (const char *)date.data,
-                        at->hour, at->minute, at->second,
-                        rule->until_kind == DUE_INSTANT ? "Z" : "");
-}
-
-slice_t rule_format(const rule_t *rule, arena_t *arena)
-{
-    slice_t text = arena_format(arena, "FREQ=%s", freq_names[rule->freq]);
-    if (rule->interval != 1)
-        text = arena_format(arena, "%.*s;INTERVAL=%d", (int)text.n_bytes, (const char *)text.data,
-                            rule->interval);
-    if (rule->count > 0)
-        text = arena_format(arena, "%.*s;COUNT=%lld", (int)text.n_bytes, (const char *)text.data,
-                            (long long)rule->count);
-    if (!rule->has_until)
-        return text;
-    slice_t until = format_until(rule, arena);
-    return arena_format(arena, "%.*s;UNTIL=%.*s", (int)text.n_bytes, (const char *)text.data,
-                        (int)until.n_bytes, (const char *)until.data);
-}
-
-/* --- dates --- */
-
-static bool next_by_days(int64_t n_days, const local_t *from, local_t *out)
-{
-    date_from_days(days_from_date(from->year, from->month, from->day) + n_days, out);
-    return out->year <= MAX_YEAR;
-}
-
-static bool next_by_months(int n_months, const local_t *from, local_t *out)
-{
-    int month = from->month - 1;
-    int32_t year = from->year;
-    do {
-        month += n_months;
-        year += month / 12;
-        month %= 12;
-        if (year > MAX_YEAR)
-            return false;
-    } while (from->day > days_in_month(year, month + 1));
-    out->year = year;
-    out->month = (int8_t)(month + 1);
-    return true;
-}
-
-bool rule_next(const rule_t *rule, const local_t *from, local_t *out)
-{
-    local_t next = *from;
-    bool is_there = false;
-    switch (rule->freq) {
-    case RULE_DAILY:
-        is_there = next_by_days(rule->interval, from, &next);
-        break;
-    case RULE_WEEKLY:
-        is_there = next_by_days(rule->interval * INT64_C(7), from, &next);
-        break;
-    case RULE_MONTHLY:
-        is_there = next_by_months(rule->interval, from, &next);
-        break;
-    case RULE_YEARLY:
-        is_there = next_by_months(rule->interval * 12, from, &next);
-        break;
-    }
-    if (is_there)
-        *out = next;
-    return is_there;
-}
-
-bool rule_allows(const rule_t *rule, int64_t occurrence, const local_t *at, int64_t at_us)
-{
-    if (rule->count > 0 && occurrence > rule->count)
-        return false;
-    if (!rule->has_until)
-        return true;
-    int64_t until_us = local_as_utc_us(&rule->until);
-    if (rule->until_kind == DUE_DATE)
-        return local_as_utc_us(at) < until_us + US_PER_DAY;
-    return (rule->until_kind == DUE_INSTANT ? at_us : local_as_utc_us(at)) <= until_us;
 }

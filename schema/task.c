@@ -113,11 +113,24 @@ static bool same_tags(const task_t *a, const task_t *b)
     return true;
 }
 
+static bool same_skips(const task_t *a, const task_t *b)
+{
+    if (a->n_skips != b->n_skips)
+        return false;
+    for (uint32_t i = 0; i < a->n_skips; i++) {
+        if (!slice_eq(a->skips[i], b->skips[i]))
+            return false;
+    }
+    return true;
+}
+
 static bool same_recurrence(const task_t *a, const task_t *b)
 {
     if (!same_text(a->rule, b->rule))
         return false;
-    return a->rule.data == NULL || (a->from == b->from && a->missed == b->missed);
+    return a->rule.data == NULL || (a->from == b->from && a->missed == b->missed &&
+                                    same_text(a->rule_start, b->rule_start) &&
+                                    same_text(a->planned, b->planned) && same_skips(a, b));
 }
 
 static bool same_reminder(const reminder_t *a, const reminder_t *b)
@@ -204,19 +217,41 @@ static void put_tags(buf_t *out, const task_t *task)
         mp_put_str(out, task->tags[i]);
 }
 
+static void put_text_pair(buf_t *out, const char *key, slice_t text)
+{
+    mp_put_cstr(out, key);
+    mp_put_str(out, text);
+}
+
+static void put_skips(buf_t *out, const task_t *task)
+{
+    mp_put_cstr(out, "skip");
+    mp_put_array(out, task->n_skips);
+    for (uint32_t i = 0; i < task->n_skips; i++)
+        mp_put_str(out, task->skips[i]);
+}
+
 static void put_recurrence(buf_t *out, const task_t *task)
 {
     if (task->rule.data == NULL) {
         mp_put_nil(out);
         return;
     }
-    mp_put_map(out, 3);
+    bool has_start = task->rule_start.data != NULL;
+    bool is_moved = task->planned.data != NULL;
+    mp_put_map(out, 3 + (size_t)has_start + (size_t)is_moved + (size_t)(task->n_skips > 0));
     mp_put_cstr(out, "rule");
     mp_put_str(out, task->rule);
     mp_put_cstr(out, "from");
     mp_put_cstr(out, from_names[task->from]);
     mp_put_cstr(out, "missed");
     mp_put_cstr(out, missed_names[task->missed]);
+    if (has_start)
+        put_text_pair(out, "start", task->rule_start);
+    if (is_moved)
+        put_text_pair(out, "planned", task->planned);
+    if (task->n_skips > 0)
+        put_skips(out, task);
 }
 
 static void put_whom(buf_t *out, const reminder_t *reminder)
@@ -420,9 +455,45 @@ static bool get_tags(mp_reader_t *reader, arena_t *arena, task_t *out)
     return true;
 }
 
-static bool get_recurrence_part(mp_reader_t *reader, slice_t key, task_t *out)
+static bool get_date(mp_reader_t *reader, slice_t *out)
+{
+    local_t ignored;
+    return mp_get_str(reader, out) && due_parse(*out, &ignored) == DUE_DATE;
+}
+
+static bool get_start(mp_reader_t *reader, slice_t *out)
+{
+    local_t ignored;
+    if (!mp_get_str(reader, out))
+        return false;
+    due_kind_t kind = due_parse(*out, &ignored);
+    return kind == DUE_DATE || kind == DUE_LOCAL;
+}
+
+static bool get_skips(mp_reader_t *reader, arena_t *arena, task_t *out)
+{
+    uint32_t n_skips = 0;
+    if (!mp_get_array(reader, &n_skips) || n_skips > LIMIT_SKIPS)
+        return false;
+    slice_t *skips = arena_alloc(arena, n_skips * sizeof *skips);
+    for (uint32_t i = 0; i < n_skips; i++) {
+        if (!get_date(reader, &skips[i]))
+            return false;
+    }
+    out->skips = skips;
+    out->n_skips = n_skips;
+    return true;
+}
+
+static bool get_recurrence_part(mp_reader_t *reader, slice_t key, arena_t *arena, task_t *out)
 {
     int word = 0;
+    if (slice_is(key, "start"))
+        return get_start(reader, &out->rule_start);
+    if (slice_is(key, "planned"))
+        return get_date(reader, &out->planned);
+    if (slice_is(key, "skip"))
+        return get_skips(reader, arena, out);
     if (slice_is(key, "rule"))
         return get_text(reader, LIMIT_RULE_BYTES, &out->rule) && out->rule.n_bytes > 0;
     if (slice_is(key, "from")) {
@@ -438,7 +509,7 @@ static bool get_recurrence_part(mp_reader_t *reader, slice_t key, task_t *out)
     return mp_skip(reader);
 }
 
-static bool get_recurrence(mp_reader_t *reader, task_t *out)
+static bool get_recurrence(mp_reader_t *reader, arena_t *arena, task_t *out)
 {
     out->rule = slice_none();
     if (mp_peek(reader) == MP_NIL)
@@ -448,7 +519,7 @@ static bool get_recurrence(mp_reader_t *reader, task_t *out)
         return false;
     for (uint32_t i = 0; i < n_pairs; i++) {
         slice_t key;
-        if (!mp_get_str(reader, &key) || !get_recurrence_part(reader, key, out))
+        if (!mp_get_str(reader, &key) || !get_recurrence_part(reader, key, arena, out))
             return false;
     }
     return out->rule.data != NULL;
@@ -542,7 +613,7 @@ static bool get_value(mp_reader_t *reader, const row_t *row, arena_t *arena, tas
     case KIND_TAGS:
         return get_tags(reader, arena, out);
     case KIND_RECURRENCE:
-        return get_recurrence(reader, out);
+        return get_recurrence(reader, arena, out);
     case KIND_REMINDERS:
         return get_reminders(reader, out);
     }
@@ -610,6 +681,12 @@ void task_copy(const task_t *task, arena_t *arena, task_t *out)
         tags[i] = arena_copy(arena, task->tags[i]);
     out->tags = tags;
     out->rule = arena_copy(arena, task->rule);
+    out->rule_start = arena_copy(arena, task->rule_start);
+    out->planned = arena_copy(arena, task->planned);
+    slice_t *skips = arena_alloc(arena, task->n_skips * sizeof *skips);
+    for (uint32_t i = 0; i < task->n_skips; i++)
+        skips[i] = arena_copy(arena, task->skips[i]);
+    out->skips = skips;
     for (uint32_t i = 0; i < task->n_reminders; i++)
         out->reminders[i].before = arena_copy(arena, task->reminders[i].before);
     for (size_t i = 0; i < N_ROWS; i++) {

@@ -61,6 +61,10 @@ typedef struct {
     slice_t rule; /* absent: does not recur. As rule_format writes it */
     recurrence_from_t from;
     recurrence_missed_t missed;
+    slice_t rule_start; /* the date or local time from which the rule counts; absent: due */
+    slice_t planned; /* the date that the rule gave this occurrence; absent: that of due */
+    const slice_t *skips; /* dates of the rule that have no occurrence, ascending */
+    uint32_t n_skips;
     uuid_t series; /* nil unless it recurs or did */
     int64_t occurrence; /* from 1; 0 without series */
     reminder_t reminders[LIMIT_REMINDERS];

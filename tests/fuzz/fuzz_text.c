@@ -60,15 +60,15 @@ static void try_duration(slice_t text)
 
 static void try_next(const rule_t *rule)
 {
-    local_t at = {.year = 2026, .month = 1, .day = 31, .hour = 9};
-    for (int i = 0; i < 10; i++) {
-        local_t next = {0};
-        if (!rule_next(rule, &at, &next))
-            return;
-        must(local_as_utc_us(&next) > local_as_utc_us(&at) && next.year <= 9999);
-        must(next.hour == at.hour && next.day >= 1 &&
-             next.day <= days_in_month(next.year, next.month));
-        at = next;
+    int64_t start = 0;
+    int64_t day = days_from_date(2026, 1, 31);
+    rule_search_t search = rule_start(rule, day, &start);
+    must(search != RULE_FOUND || start >= day);
+    for (int i = 0; i < 10 && search == RULE_FOUND; i++) {
+        int64_t next = 0;
+        search = rule_after(rule, start, day, &next);
+        must(search != RULE_FOUND || next > day);
+        day = next;
     }
 }
 

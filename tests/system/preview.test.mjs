@@ -27,7 +27,10 @@ describe('the preview of a rule', { timeout: 300_000 }, () => {
     ]);
     assert.deepEqual(await dues({ rule: 'FREQ=MONTHLY', due: '2027-01-31', n: 4 }), ['2027-01-31', '2027-03-31', '2027-05-31', '2027-07-31']);
     assert.equal((await dues({ rule: 'daily', due: '2026-11-23' })).length, 5);
-    assert.equal((await dues({ rule: 'daily', due: '2026-11-23', n: 100 })).length, 100);
+    assert.equal((await dues({ rule: 'daily', due: '2026-11-23', n: 500 })).length, 500);
+    assert.deepEqual(await dues({ rule: 'monthly', due: '2027-01-31', n: 4 }), ['2027-01-31', '2027-02-28', '2027-03-31', '2027-04-30']);
+    assert.deepEqual(await dues({ rule: 'FREQ=WEEKLY;BYDAY=MO', due: '2026-11-27T09:00', n: 3 }),
+      ['2026-11-27T09:00', '2026-11-30T09:00', '2026-12-07T09:00'], 'the rule begins behind the due date');
     assert.deepEqual(await dues({ rule: 'daily', due: '2026-11-23', n: 1 }), ['2026-11-23']);
   });
 
@@ -36,6 +39,9 @@ describe('the preview of a rule', { timeout: 300_000 }, () => {
     assert.deepEqual(await dues({ rule: 'FREQ=DAILY;UNTIL=20261124', due: '2026-11-23', n: 10 }), ['2026-11-23', '2026-11-24']);
     assert.deepEqual(await dues({ rule: 'yearly', due: '9998-01-01', n: 10 }), ['9998-01-01', '9999-01-01']);
     refused(await me.post('/v1/recurrence/preview', { rule: 'FREQ=DAILY;UNTIL=20261122', due: '2026-11-23' }), 422, 'invalid', ['/rule']);
+    for (const rule of ['FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30', 'FREQ=MONTHLY;BYDAY=MO;BYSETPOS=6', 'FREQ=WEEKLY;BYHOUR=9']) {
+      refused(await me.post('/v1/recurrence/preview', { rule, due: '2026-11-23' }), 422, 'invalid', ['/rule']);
+    }
   });
 
   it('notes where a clock change moved one', async () => {
@@ -77,7 +83,7 @@ describe('the preview of a rule', { timeout: 300_000 }, () => {
       [{}, ['/rule', '/due']],
       [{ rule: 'FREQ=HOURLY', due: 'tomorrow', time_zone: 'Nowhere/Atall', n: 0, extra: 1 }, ['/rule', '/due', '/time_zone', '/n', '/extra']],
       [{ rule: 7, due: 7, n: 'ten' }, ['/rule', '/due', '/n']],
-      [{ rule: 'daily', due: '2026-11-23', n: 101 }, ['/n']],
+      [{ rule: 'daily', due: '2026-11-23', n: 501 }, ['/n']],
       [{ rule: 'daily', due: '2026-11-23', time_zone: 5 }, ['/time_zone']],
       [[], ['']],
     ];

@@ -77,12 +77,16 @@ describe('recurrence', { timeout: 600_000 }, () => {
       ['FREQ=DAILY;INTERVAL=10', ['2030-12-25', '2031-01-04']],
       ['weekly', ['2030-12-30', '2031-01-06']],
       ['FREQ=WEEKLY;INTERVAL=2', ['2030-01-01', '2030-01-15']],
-      ['monthly', ['2030-01-31', '2030-03-31', '2030-05-31']],
-      ['FREQ=MONTHLY;INTERVAL=3', ['2030-11-30', '2031-05-30']],
-      ['yearly', ['2028-02-29', '2032-02-29']],
+      ['weekdays', ['2030-01-04', '2030-01-07', '2030-01-08']],
+      ['monthly', ['2030-01-31', '2030-02-28', '2030-03-31', '2030-04-30']],
+      ['FREQ=MONTHLY', ['2030-01-31', '2030-03-31', '2030-05-31']],
+      ['FREQ=MONTHLY;INTERVAL=3', ['2030-11-30', '2031-05-30']], // February has no 30th
+      ['FREQ=MONTHLY;BYDAY=MO,TU,WE,TH,FR;BYSETPOS=-1', ['2030-11-29', '2030-12-31']],
+      ['FREQ=WEEKLY;INTERVAL=2;BYDAY=TU,SU;WKST=SU', ['2030-01-01', '2030-01-13', '2030-01-15']],
+      ['yearly', ['2028-02-29', '2029-02-28', '2030-02-28']],
+      ['FREQ=YEARLY', ['2028-02-29', '2032-02-29']],
       ['FREQ=YEARLY;INTERVAL=2', ['2030-07-01', '2032-07-01']],
     ]) {
-      if (rule === 'FREQ=MONTHLY;INTERVAL=3') dues[1] = '2031-05-30'; // February has no 30th
       assert.deepEqual((await run({ title: rule, due: dues[0], recurrence: { rule } }, dues.length)).dues, dues, rule);
     }
   });

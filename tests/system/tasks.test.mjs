@@ -69,7 +69,7 @@ describe('tasks', { timeout: 600_000 }, () => {
     const body = {
       id, title: '🌱 Water the plants', notes: 'line one\nline two\t"quoted" \\ \u2028', status: 'in_progress', priority: 'urgent',
       tags: ['home', 'Zürich', '植物'], due: '2030-01-07T09:00', time_zone: 'Asia/Tokyo',
-      recurrence: { rule: 'FREQ=WEEKLY;INTERVAL=2', from: 'completion', missed: 'each' },
+      recurrence: { rule: 'FREQ=WEEKLY;INTERVAL=2', from: 'completion', missed: 'each', start: '2030-01-07T09:00' },
       reminders: [{ id: reminder, before: 'PT15M', for: 'all' }, { at }, { before: 'P1D', for: 'assignee' }],
       assignee: editor.account, position: 'Vv0',
     };
@@ -127,7 +127,7 @@ describe('tasks', { timeout: 600_000 }, () => {
       [{ due, recurrence: 'daily' }, '/recurrence'],
       [{ due, recurrence: {} }, '/recurrence/rule'],
       [{ due, recurrence: { rule: 'FREQ=SECONDLY' } }, '/recurrence/rule'],
-      [{ due, recurrence: { rule: 'FREQ=WEEKLY;BYDAY=MO' } }, '/recurrence/rule'],
+      [{ due, recurrence: { rule: 'FREQ=WEEKLY;BYHOUR=9' } }, '/recurrence/rule'],
       [{ due, recurrence: { rule: 'daily', from: 'birth' } }, '/recurrence/from'],
       [{ due, recurrence: { rule: 'daily', until: due } }, '/recurrence/until'],
       [{ due, recurrence: { rule: 'FREQ=DAILY;UNTIL=20291231' } }, '/recurrence'],
@@ -249,9 +249,9 @@ describe('tasks', { timeout: 600_000 }, () => {
     const list = await owner.list();
     const task = await owner.task(list.id, { due: '2030-01-01', recurrence: { rule: 'daily', from: 'completion' } });
     const changed = await patch(task, { recurrence: { rule: 'weekly' } });
-    assert.deepEqual(changed.recurrence, { rule: 'FREQ=WEEKLY', from: 'completion', missed: 'next' });
+    assert.deepEqual(changed.recurrence, { rule: 'FREQ=WEEKLY', from: 'completion', missed: 'next', start: '2030-01-01' });
     const reset = await patch(task, { recurrence: { from: null, missed: 'keep' } });
-    assert.deepEqual(reset.recurrence, { rule: 'FREQ=WEEKLY', from: 'due', missed: 'keep' });
+    assert.deepEqual(reset.recurrence, { rule: 'FREQ=WEEKLY', from: 'due', missed: 'keep', start: '2030-01-01' });
   });
 
   it('tags are replaced, or added to and taken from', async () => {

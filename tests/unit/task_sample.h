@@ -117,7 +117,15 @@ static inline void add_due(task_t *task)
 
 static inline void add_recurrence(task_t *task)
 {
+    static const slice_t skips[] = {{(const uint8_t *)"2026-12-24", 10},
+                                    {(const uint8_t *)"2026-12-25", 10}};
     task->rule = slice_str(below(2) == 0 ? "FREQ=DAILY" : "FREQ=WEEKLY;INTERVAL=2;COUNT=7");
+    if (below(2) == 0)
+        task->rule_start = slice_str(below(2) == 0 ? "2026-11-23" : "2026-11-23T09:00");
+    if (below(2) == 0)
+        task->planned = slice_str("2026-11-30");
+    task->n_skips = below(3);
+    task->skips = task->n_skips == 0 ? NULL : skips;
     task->from = (recurrence_from_t)below(2);
     task->missed = (recurrence_missed_t)below(3);
     task->series = random_uuid();
@@ -247,6 +255,7 @@ static inline task_t full_task(void)
         .time_zone = slice_str("Europe/Zurich"),
         .due_at_us = INT64_C(1795420800) * US_PER_S,
         .rule = slice_str("FREQ=WEEKLY"),
+        .rule_start = slice_str("2026-11-16T09:00"),
         .series = {{3}},
         .occurrence = 3,
         .n_reminders = 2,

@@ -259,9 +259,9 @@ static void succeed(run_t *run)
     }
     if (found == NULL)
         return;
-    snprintf(json, sizeof json, "{'succeeds':'%s','closed_rev':%lld,'due':'2026-12-%02d'}",
+    snprintf(json, sizeof json, "{'succeeds':'%s','closed_rev':%lld}",
              core_text(core, &found->task.id),
-             (long long)(found->task.closed_rev + (pick(run, 6) == 0)), 1 + (int)pick(run, 28));
+             (long long)(found->task.closed_rev + (pick(run, 6) == 0)));
     core->in = found->task.list;
     count(run, core_do(core, &author_recurrence, "task.succeed", &id, json));
 }

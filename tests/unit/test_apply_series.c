@@ -17,18 +17,17 @@ static void make_done(core_t *core)
 }
 
 /* Asks for a successor of T1 with that id. */
-static err_t succeed_as(core_t *core, const uuid_t *author, const uuid_t *id, int64_t closed_rev,
-                        const char *due)
+static err_t succeed_as(core_t *core, const uuid_t *author, const uuid_t *id, int64_t closed_rev)
 {
     char json[256];
-    snprintf(json, sizeof json, "{'succeeds':'%s','closed_rev':%lld,'due':'%s'}",
-             core_text(core, &T1), (long long)closed_rev, due);
+    snprintf(json, sizeof json, "{'succeeds':'%s','closed_rev':%lld}", core_text(core, &T1),
+             (long long)closed_rev);
     return core_do(core, author, "task.succeed", id, json);
 }
 
 static err_t succeed(core_t *core, int64_t closed_rev)
 {
-    return succeed_as(core, &author_recurrence, &T2, closed_rev, "2026-11-24T09:00");
+    return succeed_as(core, &author_recurrence, &T2, closed_rev);
 }
 
 static void a_successor_inherits_what_is_not_of_the_occurrence(void **state)
@@ -89,7 +88,7 @@ static void a_successor_is_assigned_to_whoever_is_still_a_member(void **state)
     assert_int_equal(core_do(core, &core->anna, "task.delete", &T2, NULL), ERR_OK);
     core_add_member(core, &core->list, &core->ben, ROLE_NONE);
     uuid_t id = core_id(5);
-    assert_int_equal(succeed_as(core, &author_recurrence, &id, 3, "2026-11-24"), ERR_OK);
+    assert_int_equal(succeed_as(core, &author_recurrence, &id, 3), ERR_OK);
     assert_true(uuid_is_nil(&core_task(core, &id)->assignee));
 }
 
@@ -100,15 +99,14 @@ static void a_completed_occurrence_has_one_successor(void **state)
     uuid_t id = core_id(5);
     assert_int_equal(succeed(core, 3), ERR_OK);
     assert_int_equal(succeed(core, 3), ERR_EXISTS);
-    assert_int_equal(succeed_as(core, &author_recurrence, &id, 3, "2026-11-25"), ERR_EXISTS);
+    assert_int_equal(succeed_as(core, &author_recurrence, &id, 3), ERR_EXISTS);
     assert_int_equal(core_do(core, &core->anna, "task.reopen", &T1, NULL), ERR_OK);
     assert_int_equal(core_do(core, &core->anna, "task.complete", &T1, NULL), ERR_OK);
     int64_t closed_rev = core_task(core, &T1)->closed_rev;
-    assert_int_equal(succeed_as(core, &author_recurrence, &id, closed_rev, "2026-11-25"),
-                     ERR_EXISTS);
+    assert_int_equal(succeed_as(core, &author_recurrence, &id, closed_rev), ERR_EXISTS);
     assert_int_equal(core_do(core, &core->anna, "task.delete", &T2, NULL), ERR_OK);
     assert_int_equal(succeed(core, closed_rev), ERR_EXISTS);
-    assert_int_equal(succeed_as(core, &author_recurrence, &id, closed_rev, "2026-11-25"), ERR_OK);
+    assert_int_equal(succeed_as(core, &author_recurrence, &id, closed_rev), ERR_OK);
 }
 
 static void a_successor_that_was_loaded_counts(void **state)
@@ -196,7 +194,7 @@ static void only_the_actor_makes_successors(void **state)
 {
     core_t *core = *state;
     make_done(core);
-    assert_int_equal(succeed_as(core, &core->anna, &T2, 3, "2026-11-24"), ERR_FORBIDDEN);
+    assert_int_equal(succeed_as(core, &core->anna, &T2, 3), ERR_FORBIDDEN);
     assert_int_equal(core_do(core, &core->stan, "task.remind", &T1, NULL), ERR_FORBIDDEN);
 }
 
@@ -205,13 +203,11 @@ static void a_successor_that_is_not_described_is_refused(void **state)
     core_t *core = *state;
     make_done(core);
     assert_int_equal(core_do(core, &author_recurrence, "task.succeed", &T2, NULL), ERR_INVALID);
-    assert_int_equal(core->out.problem.n_fields, 3);
-    assert_int_equal(succeed_as(core, &author_recurrence, &T2, 3, "soon"), ERR_INVALID);
-    assert_string_equal(core_pointer(core), "/due");
-    assert_int_equal(succeed_as(core, &author_recurrence, NULL, 3, "2026-11-24"), ERR_INVALID);
+    assert_int_equal(core->out.problem.n_fields, 2);
+    assert_int_equal(succeed_as(core, &author_recurrence, NULL, 3), ERR_INVALID);
     assert_int_equal(core_do(core, &author_recurrence, "task.succeed", &T2,
                              "{'succeeds':'01010101-0101-7101-8101-010101010101','closed_rev':3,"
-                             "'due':'2026-11-24','title':'x'}"),
+                             "'title':'x'}"),
                      ERR_INVALID);
     assert_string_equal(core_pointer(core), "/title");
     core->expect = 3;

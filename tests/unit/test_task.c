@@ -24,7 +24,8 @@ static void a_task_has_the_keys_of_its_json_in_order(void **unused)
         "\"title\":\"Water the plants\",\"notes\":\"all of them\",\"status\":\"open\","
         "\"priority\":\"medium\",\"tags\":[\"home\"],\"due\":\"2026-11-23T09:00\","
         "\"time_zone\":\"Europe/Zurich\",\"due_at\":\"2026-11-23T08:00:00Z\","
-        "\"recurrence\":{\"rule\":\"FREQ=WEEKLY\",\"from\":\"due\",\"missed\":\"next\"},"
+        "\"recurrence\":{\"rule\":\"FREQ=WEEKLY\",\"from\":\"due\",\"missed\":\"next\","
+        "\"start\":\"2026-11-16T09:00\"},"
         "\"series\":\"03000000-0000-0000-0000-000000000000\",\"occurrence\":3,"
         "\"reminders\":[{\"id\":\"07000000-0000-0000-0000-000000000000\",\"before\":\"PT15M\","
         "\"for\":\"04000000-0000-0000-0000-000000000000\"},"
@@ -100,7 +101,7 @@ static void unknown_keys_are_skipped(void **unused)
     slice_t more = with_value(bytes, "colour", mp_of("{\"r\":[1,2,{\"deep\":null}],\"g\":\"x\"}"));
     more = with_value(more, "recurrence",
                       mp_of("{\"later\":[1],\"rule\":\"FREQ=WEEKLY\",\"from\":\"due\","
-                            "\"missed\":\"next\"}"));
+                            "\"missed\":\"next\",\"start\":\"2026-11-16T09:00\"}"));
     more = with_value(more, "reminders",
                       mp_of("[{\"sound\":\"bell\",\"id\":\"07000000-0000-0000-0000-000000000000\","
                             "\"before\":\"PT15M\",\"for\":\"04000000-0000-0000-0000-000000000000\"}"
