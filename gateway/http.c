@@ -164,6 +164,17 @@ static bool admit(call_t *call)
     return false;
 }
 
+bool http_admit_bulk(call_t *call, size_t n_commands)
+{
+    http_t *self = call->gateway->http;
+    if (n_commands <= 1 ||
+        rate_take_more(self->limits->tokens, call->identity.token.bytes, (int64_t)n_commands - 1,
+                       call->gateway->now.mono_us, &call->retry_us))
+        return true;
+    reply_err(call, ERR_RATE_LIMITED, "Each command of a bulk counts as a request.");
+    return false;
+}
+
 /* --- origins --- */
 
 slice_t http_client_address(gateway_t *gateway, request_t *request)

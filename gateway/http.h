@@ -48,6 +48,9 @@ size_t http_n_open(const http_t *self);
 void http_run(call_t *call);
 /* Holds a call back for a moment; takes a reference over. */
 void http_hold(http_t *self, call_t *call);
+/* Whether a request with so many commands may be carried out now; if not, it has been answered. The
+ * request itself was admitted as one. */
+bool http_admit_bulk(call_t *call, size_t n_commands);
 /* Counts an answer. */
 void http_count(http_t *self, const call_t *call, int status);
 /* Appends the headers that let a page of the request's Origin see the answer. */

@@ -88,13 +88,26 @@ static bucket_t *bucket_of(bucket_t set[N_WAYS], const uint8_t *key)
     return fullest;
 }
 
-/* Takes one from the bucket; returns how long to wait if there is none, else 0 or less. */
-static int64_t take(const rate_t *self, bucket_t *bucket, int64_t now_ns)
+/* Takes `n` from the bucket if `n_needed` are there; returns how long to wait for these, else 0 or
+ * less. */
+static int64_t take(const rate_t *self, bucket_t *bucket, int64_t n, int64_t n_needed,
+                    int64_t now_ns)
 {
     int64_t full_at_ns = bucket->full_at_ns > now_ns ? bucket->full_at_ns : now_ns;
-    int64_t wait_ns = full_at_ns + self->interval_ns - now_ns - RATE_BURST_S * NS_PER_S;
+    int64_t wait_ns = full_at_ns + n_needed * self->interval_ns - now_ns - RATE_BURST_S * NS_PER_S;
     if (wait_ns <= 0)
-        bucket->full_at_ns = full_at_ns + self->interval_ns;
+        bucket->full_at_ns = full_at_ns + n * self->interval_ns;
+    return wait_ns;
+}
+
+static int64_t take_of(rate_t *self, const uint8_t *key, int64_t n, int64_t n_needed,
+                       int64_t mono_us)
+{
+    size_t set = set_of(self, key);
+    pthread_mutex_t *mutex = &self->locks[set & (N_LOCKS - 1)].mutex;
+    pthread_mutex_lock(mutex);
+    int64_t wait_ns = take(self, bucket_of(self->sets[set], key), n, n_needed, mono_us * NS_PER_US);
+    pthread_mutex_unlock(mutex);
     return wait_ns;
 }
 
@@ -103,12 +116,22 @@ bool rate_take(rate_t *self, const uint8_t key[RATE_KEY_BYTES], int64_t mono_us,
     *retry_us = 0;
     if (self->interval_ns == 0)
         return true;
-    size_t set = set_of(self, key);
-    pthread_mutex_t *mutex = &self->locks[set & (N_LOCKS - 1)].mutex;
-    pthread_mutex_lock(mutex);
-    int64_t wait_ns = take(self, bucket_of(self->sets[set], key), mono_us * NS_PER_US);
-    pthread_mutex_unlock(mutex);
+    int64_t wait_ns = take_of(self, key, 1, 1, mono_us);
     if (wait_ns > 0)
         *retry_us = (wait_ns + NS_PER_US - 1) / NS_PER_US;
+    return wait_ns <= 0;
+}
+
+bool rate_take_more(rate_t *self, const uint8_t key[RATE_KEY_BYTES], int64_t n_more,
+                    int64_t mono_us, int64_t *retry_us)
+{
+    *retry_us = 0;
+    if (self->interval_ns == 0)
+        return true;
+    int64_t n_at_most = RATE_BURST_S * NS_PER_S / self->interval_ns - 1;
+    int64_t n_needed = n_more < n_at_most ? n_more : n_at_most;
+    int64_t wait_ns = take_of(self, key, n_more, n_needed, mono_us);
+    if (wait_ns > 0) /* and for the one */
+        *retry_us = (wait_ns + self->interval_ns + NS_PER_US - 1) / NS_PER_US;
     return wait_ns <= 0;
 }

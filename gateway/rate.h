@@ -23,4 +23,11 @@ void rate_destroy(rate_t **self_p);
  * Units: `mono_us` of the monotonic clock. */
 bool rate_take(rate_t *self, const uint8_t key[RATE_KEY_BYTES], int64_t mono_us, int64_t *retry_us);
 
+/* For what counts as `n_more` beside the one that rate_take has taken. What is more than a whole
+ * burst needs no more than one to be there, which is all that ever is, but is taken in full: who
+ * comes next waits the longer. Else false, and nothing is taken, with the time until both would be
+ * granted in `retry_us`. */
+bool rate_take_more(rate_t *self, const uint8_t key[RATE_KEY_BYTES], int64_t n_more,
+                    int64_t mono_us, int64_t *retry_us);
+
 #endif

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "gateway/by_email.h"
+#include "gateway/http.h"
 #include "gateway/reply.h"
 #include "gateway/routes.h"
 #include "gateway/submit.h"
@@ -303,7 +304,8 @@ void route_commands_post(call_t *call)
     data_value_t value;
     drafts_t *drafts = arena_alloc(call->arena, sizeof *drafts);
     if (!write_read_body(call, true, &body) ||
-        !read_envelope(call, body, &drafts->is_atomic, &commands))
+        !read_envelope(call, body, &drafts->is_atomic, &commands) ||
+        !http_admit_bulk(call, commands.n_items))
         return;
     drafts->items = arena_alloc(call->arena, (commands.n_items + 1) * sizeof *drafts->items);
     for (; data_next(&commands, &value); drafts->n_items++)

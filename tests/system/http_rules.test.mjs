@@ -523,6 +523,31 @@ describe('HTTP rules', { timeout: 600_000 }, () => {
       assert.equal((await burst(40, 2, () => new Client(limited.url).get('/healthz'))).n, 40);
     });
 
+    it('each command of a bulk counts; a bulk that is refused changes nothing, and is granted when its time has come', async () => {
+      const somebody = await Client.register(url);
+      const list = await somebody.list();
+      const mine = new Client(limited.url, somebody.token);
+      const bulk = (n) => ({ commands: Array.from({ length: n }, () => ({ id: uuid(), op: 'task.create', list: list.id, data: { title: 'x' } })) });
+      const results = (answer) => granted(answer).results.filter((result) => result.ok).length;
+      assert.equal(results(await mine.post('/v1/commands', bulk(8))), 8);
+      const second = bulk(8);
+      const started = performance.now();
+      const answer = await mine.post('/v1/commands', second);
+      refused(answer, 429, 'rate_limited');
+      assert.equal(await head(list, somebody), 9, 'nothing was applied');
+      const wait = Number(answer.headers.get('retry-after')) * 1000;
+      await waitFor(() => performance.now() - started > wait + 20, 'it is time');
+      assert.equal(results(await mine.post('/v1/commands', second)), 8);
+      // More than a burst has to be granted some time, too: but then nothing else for long.
+      const large = new Client(limited.url, (await Client.register(url)).token);
+      const own = await new Client(url, large.token).list();
+      const many = Array.from({ length: 100 }, () => ({ id: uuid(), op: 'task.create', list: own.id, data: { title: 'x' } }));
+      assert.equal(results(await large.post('/v1/commands', { commands: many })), 100);
+      const next = await large.get('/v1/lists');
+      refused(next, 429, 'rate_limited');
+      assert.ok(Number(next.headers.get('retry-after')) > 10, next.headers.get('retry-after'));
+    });
+
     it('commands over a socket count as well, and do not end it', async () => {
       const somebody = await Client.register(url);
       const list = await somebody.list();

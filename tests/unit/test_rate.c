@@ -67,6 +67,50 @@ static void refused_tries_cost_nothing(void **unused)
     rate_destroy(&rate);
 }
 
+static void what_counts_as_many_takes_many(void **unused)
+{
+    (void)unused;
+    rate_t *rate = rate_new(50, 64);
+    int64_t retry_us;
+    assert_true(rate_take(rate, key_of(1), START_US, &retry_us));
+    assert_true(rate_take_more(rate, key_of(1), 69, START_US, &retry_us));
+    assert_true(rate_take(rate, key_of(1), START_US, &retry_us));
+    assert_false(rate_take_more(rate, key_of(1), 39, START_US, &retry_us));
+    assert_int_equal(take_all(rate, 1, START_US), 29);
+    rate_destroy(&rate);
+}
+
+static void who_comes_when_he_was_told_is_granted_all_of_it(void **unused)
+{
+    (void)unused;
+    for (int64_t n_more = 1; n_more < 3000; n_more += 7) {
+        rate_t *rate = rate_new(500, 64);
+        int64_t retry_us;
+        take_all(rate, 1, START_US);
+        assert_true(rate_take(rate, key_of(1), START_US + SECOND_US / 100, &retry_us));
+        assert_false(
+            rate_take_more(rate, key_of(1), n_more + 4, START_US + SECOND_US / 100, &retry_us));
+        int64_t then_us = START_US + SECOND_US / 100 + retry_us;
+        assert_true(rate_take(rate, key_of(1), then_us, &retry_us));
+        assert_true(rate_take_more(rate, key_of(1), n_more + 4, then_us, &retry_us));
+        rate_destroy(&rate);
+    }
+}
+
+static void more_than_a_burst_needs_a_full_one_and_is_paid_off_later(void **unused)
+{
+    (void)unused;
+    rate_t *rate = rate_new(10, 64);
+    int64_t retry_us;
+    assert_true(rate_take(rate, key_of(1), START_US, &retry_us));
+    assert_true(rate_take_more(rate, key_of(1), 999, START_US, &retry_us));
+    assert_false(rate_take(rate, key_of(1), START_US, &retry_us));
+    assert_int_equal(retry_us, 98 * SECOND_US + SECOND_US / 10);
+    assert_false(rate_take(rate, key_of(1), START_US + retry_us - 1, &retry_us));
+    assert_int_equal(take_all(rate, 1, START_US + 99 * SECOND_US), 10);
+    rate_destroy(&rate);
+}
+
 static void keys_do_not_share(void **unused)
 {
     (void)unused;
@@ -145,6 +189,9 @@ int main(void)
         cmocka_unit_test(two_seconds_worth_may_come_at_once),
         cmocka_unit_test(who_is_refused_is_told_when_and_then_served),
         cmocka_unit_test(refused_tries_cost_nothing),
+        cmocka_unit_test(what_counts_as_many_takes_many),
+        cmocka_unit_test(who_comes_when_he_was_told_is_granted_all_of_it),
+        cmocka_unit_test(more_than_a_burst_needs_a_full_one_and_is_paid_off_later),
         cmocka_unit_test(keys_do_not_share),
         cmocka_unit_test(zero_is_no_limit),
         cmocka_unit_test(one_a_second_over_a_long_time_is_never_refused),
