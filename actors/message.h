@@ -78,6 +78,9 @@ bool result_decode(mp_reader_t *reader, result_t *out);
 
 /* --- EVENTS --- */
 
+/* Of a W3C trace context: trace id (16), id of the parent span (8), flags. */
+#define TRACE_BYTES 25
+
 /* An event as the log has it: header and digest from the row, the body as it was written. */
 typedef struct {
     int64_t id;
@@ -93,6 +96,7 @@ typedef struct {
     char epoch[EPOCH_CHARS];
     slice_t digest; /* DIGEST_BYTES */
     slice_t body; /* absent: purged */
+    slice_t trace; /* TRACE_BYTES: of the request that it goes back to; absent: none */
 } log_event_t;
 
 /* EVENTS is [kind, seq, [event, …]]. */
