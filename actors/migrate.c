@@ -196,11 +196,11 @@ static migrate_result_t say_who_owns_the_log(migrate_t *self)
         log_line(LOG_INFO, WHO,
                  "the database login is a superuser: the log's triggers do not bind it", NULL);
     if (result == MIGRATE_OK && power == 1)
-        log_line(LOG_WARN, WHO,
-                 "the log's tables are owned by the database login, which may not create roles: it "
-                 "could switch their"
-                 " triggers off",
-                 NULL);
+        log_line(
+            LOG_WARN, WHO,
+            "the log's tables belong to the database login, or to a role that it has: it could "
+            "switch their triggers off",
+            NULL);
     return result;
 }
 
