@@ -16,6 +16,8 @@
 
 #define N_CLIENTS 10
 #define INBOX_LIMIT 8
+/* A request by name is referred to as its number times this, and the rev that it named. */
+#define REF_REVS 1000000
 
 typedef enum { FOLLOW_NOT, FOLLOW_ASKED, FOLLOW_SNAPSHOT, FOLLOW_ON } follow_t;
 
@@ -23,6 +25,7 @@ typedef struct {
     follow_t state;
     bool has_position;
     bool must_ask; /* of who follows all: it was let go */
+    int64_t answered; /* the last request by name that was */
     int64_t rev; /* seen up to here */
     char epoch[EPOCH_CHARS];
 } place_t;
@@ -33,6 +36,7 @@ typedef struct {
     bool follows_all; /* with one request, and never asks for a list that it has not heard of */
     bool must_ask_all;
     bool must_reconnect;
+    int64_t n_asked; /* by name */
     place_t places[W_STREAMS];
 } client_t;
 
@@ -135,10 +139,15 @@ static void on_event(client_t *self, const message_in_t *in, int stream)
     tally.n_events++;
 }
 
-/* Who follows all is answered for streams that it did not name. */
-static void expect_answer(client_t *self, place_t *place)
+/* Who follows all is answered for streams that it did not name. If it has named one which appeared
+ * by itself before that was heard, the answer to its name begins anew. */
+static void expect_answer(client_t *self, place_t *place, const message_in_t *in)
 {
-    if (self->follows_all && place->state == FOLLOW_NOT)
+    int64_t ref = int_of(in, "ref");
+    bool is_named = ref > place->answered;
+    if (is_named)
+        place->answered = ref;
+    if (self->follows_all && (is_named || place->state == FOLLOW_NOT))
         place->state = FOLLOW_ASKED;
     place->must_ask = false;
 }
@@ -146,8 +155,13 @@ static void expect_answer(client_t *self, place_t *place)
 static void on_subscribed(client_t *self, const message_in_t *in, int stream)
 {
     place_t *place = &self->places[stream];
-    expect_answer(self, place);
+    int64_t ref = int_of(in, "ref");
+    expect_answer(self, place, in);
     assert_int_equal(place->state, FOLLOW_ASKED);
+    if (self->follows_all && ref >= 0) {
+        place->has_position = true;
+        place->rev = ref % REF_REVS;
+    }
     assert_true(place->has_position);
     assert_true(int_of(in, "rev") >= place->rev);
     assert_true(slice_eq(text_of(in, "epoch"), slice_of(place->epoch, EPOCH_CHARS)));
@@ -159,7 +173,7 @@ static void on_snapshot(client_t *self, const message_in_t *in, int stream)
 {
     place_t *place = &self->places[stream];
     int64_t rev = int_of(in, "rev");
-    expect_answer(self, place);
+    expect_answer(self, place, in);
     assert_true(place->state == FOLLOW_ASKED || place->state == FOLLOW_SNAPSHOT);
     if (place->state == FOLLOW_SNAPSHOT)
         assert_int_equal(rev, place->rev);
@@ -415,7 +429,8 @@ static void ask(client_t *self, int stream)
     if (!self->socket->is_open || self->socket->close_code != 0 || place->state != FOLLOW_NOT)
         return;
     uuid_format(&w.streams[stream].id, id);
-    buf_format(&json, "{\"op\":\"subscribe\",\"stream\":\"%.*s\"", UUID_TEXT_CHARS, id);
+    buf_format(&json, "{\"op\":\"subscribe\",\"stream\":\"%.*s\",\"ref\":%lld", UUID_TEXT_CHARS, id,
+               (long long)(++self->n_asked * REF_REVS + place->rev));
     if (place->has_position)
         buf_format(&json, ",\"after\":%lld,\"epoch\":\"%.*s\"", (long long)place->rev, EPOCH_CHARS,
                    place->epoch);
