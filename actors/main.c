@@ -28,6 +28,7 @@
 #include "bridge/kafka.h"
 #include "bridge/peers.h"
 #include "bridge/relay.h"
+#include "bridge/topics.h"
 #include "gateway/gateway.h"
 
 #define ERROR_CHARS 512
@@ -50,6 +51,7 @@ typedef struct {
     reminder_actor_t *reminder;
     relay_t *relay;
     peers_t *peers;
+    topics_t *topics; /* NULL: local mode */
     eraser_t *eraser;
     gateway_t *gateways[NETWORK_MAX_GATEWAYS];
 } program_t;
@@ -145,6 +147,11 @@ static void build(program_t *self, const config_t *config)
     network->actors[ADDRESS_RECURRENCE] = recurrence_actor(self->recurrence);
     self->reminder = reminder_new(network);
     network->actors[ADDRESS_REMINDER] = reminder_actor(self->reminder);
+    if (kafka_is_on(config)) {
+        self->topics = topics_new(network);
+        network->topics = self->topics;
+        network->actors[ADDRESS_TOPICS] = topics_actor(self->topics);
+    }
     self->relay = relay_new(network);
     network->actors[ADDRESS_RELAY] = relay_actor(self->relay);
     self->peers = peers_new(network);
@@ -164,6 +171,7 @@ static void unbuild(program_t *self)
     eraser_destroy(&self->eraser);
     peers_destroy(&self->peers);
     relay_destroy(&self->relay);
+    topics_destroy(&self->topics);
     reminder_destroy(&self->reminder);
     recurrence_destroy(&self->recurrence);
     audit_destroy(&self->audit);

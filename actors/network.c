@@ -72,6 +72,26 @@ void network_set_blind(network_t *self, uint32_t gateway, bool is_blind)
         doorbell_ring(self->ready_bell, 0);
 }
 
+void network_set_degraded(network_t *self, degraded_t what, const char *why)
+{
+    pthread_mutex_lock(&self->ready_lock);
+    snprintf(self->degraded[what], NETWORK_WHY_CHARS, "%s", why != NULL ? why : "");
+    pthread_mutex_unlock(&self->ready_lock);
+}
+
+bool network_is_degraded(const network_t *self, char *why, size_t size)
+{
+    network_t *shared = (network_t *)(uintptr_t)self; /* for the lock only */
+    unsigned what = 0;
+    pthread_mutex_lock(&shared->ready_lock);
+    while (what < DEGRADED_COUNT && shared->degraded[what][0] == '\0')
+        what++;
+    if (what < DEGRADED_COUNT && why != NULL && size > 0)
+        snprintf(why, size, "%s", shared->degraded[what]);
+    pthread_mutex_unlock(&shared->ready_lock);
+    return what < DEGRADED_COUNT;
+}
+
 bool network_is_ready(const network_t *self, char *why, size_t size)
 {
     network_t *shared = (network_t *)(uintptr_t)self; /* for the lock only */

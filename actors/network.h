@@ -27,15 +27,25 @@ typedef enum {
     ADDRESS_SYNC,
     ADDRESS_PEERS,
     ADDRESS_ERASER,
+    ADDRESS_TOPICS, /* in Kafka mode only */
     ADDRESS_GATEWAY, /* the first; gateway G has ADDRESS_GATEWAY + G */
     ADDRESS_COUNT = ADDRESS_GATEWAY + NETWORK_MAX_GATEWAYS,
 } address_t;
+
+/* What may be wrong while the program can still do its work for clients. */
+typedef enum {
+    DEGRADED_KAFKA, /* it is away */
+    DEGRADED_TOPICS, /* one is missing */
+    DEGRADED_RELAY, /* events do not get into Kafka */
+    DEGRADED_COUNT,
+} degraded_t;
 
 typedef struct {
     const config_t *config;
     metrics_t *metrics;
     struct lineage *lineage; /* NULL: databases are taken as they are (tests) */
     post_t *post;
+    struct topics *topics; /* NULL: local mode */
     actor_t *actors[ADDRESS_COUNT]; /* NULL: not part of this program (tests leave some out) */
     uint32_t n_gateways;
 
@@ -45,6 +55,7 @@ typedef struct {
     atomic_uint blind_gateways; /* bit G: gateway G; see network_set_blind */
     pthread_mutex_t ready_lock;
     char ready_why[NETWORK_WHY_CHARS];
+    char degraded[DEGRADED_COUNT][NETWORK_WHY_CHARS]; /* "": it is not */
     doorbell_t *ready_bell; /* rung when it changes; NULL: nobody waits */
 } network_t;
 
@@ -72,6 +83,13 @@ void network_set_ready(network_t *self, bool is_ready, const char *why);
 /* Whether a gateway cannot read from the database: the program is not ready while there is one that
  * cannot. Thread: the gateway's, or before it starts. */
 void network_set_blind(network_t *self, uint32_t gateway, bool is_blind);
+
+/* Says what is wrong, or, with NULL, that it is not any more. Thread: any. */
+void network_set_degraded(network_t *self, degraded_t what, const char *why);
+
+/* Whether something is wrong while the program is ready; `why` gets the first reason, as below.
+ * Thread: any. */
+bool network_is_degraded(const network_t *self, char *why, size_t size);
 
 /* The answer to /readyz; `why` (may be NULL) gets the reason as a C string, "" if there is none.
  * Thread: any. */

@@ -184,6 +184,8 @@ static int early_end(supervisor_t *self)
         return EX_OK;
     log_line(LOG_ERROR, "main", "stopping because an actor ended", "actor=%s reason=%s", ended,
              err_code(reason));
+    if (reason == ERR_INVALID)
+        return EX_CONFIG; /* a setting that turned out wrong only in use */
     return reason == ERR_UNAVAILABLE ? EX_UNAVAILABLE : EX_SOFTWARE;
 }
 
@@ -198,9 +200,10 @@ static bool start_one(supervisor_t *self, address_t address)
 
 static bool start_all(supervisor_t *self)
 {
-    static const address_t order[] = {
-        ADDRESS_WRITER, ADDRESS_SYNC,     ADDRESS_AUDIT, ADDRESS_RECURRENCE, ADDRESS_REMINDER,
-        ADDRESS_RELAY,  ADDRESS_CONSUMER, ADDRESS_TAIL,  ADDRESS_PEERS,      ADDRESS_ERASER};
+    static const address_t order[] = {ADDRESS_WRITER,     ADDRESS_SYNC,     ADDRESS_AUDIT,
+                                      ADDRESS_RECURRENCE, ADDRESS_REMINDER, ADDRESS_RELAY,
+                                      ADDRESS_CONSUMER,   ADDRESS_TAIL,     ADDRESS_PEERS,
+                                      ADDRESS_ERASER,     ADDRESS_TOPICS};
     for (size_t i = 0; i < sizeof order / sizeof *order; i++) {
         if (!start_one(self, order[i]))
             return false;
@@ -283,7 +286,7 @@ static void stop_all(supervisor_t *self, int64_t drain_us)
     stop_group(self, ADDRESS_RECURRENCE, ADDRESS_AUDIT, deadline);
     stop_group(self, ADDRESS_SYNC, ADDRESS_SYNC, deadline);
     stop_group(self, ADDRESS_WRITER, ADDRESS_WRITER, deadline);
-    stop_group(self, ADDRESS_PEERS, ADDRESS_ERASER, deadline);
+    stop_group(self, ADDRESS_PEERS, ADDRESS_TOPICS, deadline);
     self->is_clean = join_all(self, deadline);
 }
 

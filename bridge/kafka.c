@@ -41,6 +41,7 @@ typedef struct {
 
 static const row_t fixed[] = {
     {P, "enable.idempotence", "true"}, /* acks=all, and order kept over retries */
+    {P, "enable.gapless.guarantee", "true"}, /* nothing goes out behind what was refused */
     /* A record that is given up in the midst of others is itself a cause of fatal errors: they wait
      * as long as it takes. */
     {P, "message.timeout.ms", "0"},
@@ -113,6 +114,13 @@ static const row_t ours[] = {
 };
 
 #define N_ROWS(table) (sizeof(table) / sizeof *(table))
+
+const char *const kafka_topic_names[KAFKA_N_TOPICS] = {
+    [KAFKA_TASK_EVENTS] = "task-events",
+    [KAFKA_REMINDERS] = "reminders",
+    [KAFKA_TASK_UPDATES] = "task-updates",
+    [KAFKA_DEAD_LETTER] = "taskwire-dead-letter",
+};
 
 bool kafka_is_on(const config_t *config)
 {

@@ -24,6 +24,17 @@ struct rd_kafka_conf_s;
 #define KAFKA_MAX_RECORD_BYTES (4 * 1024 * 1024)
 
 typedef enum {
+    KAFKA_TASK_EVENTS,
+    KAFKA_REMINDERS,
+    KAFKA_TASK_UPDATES,
+    KAFKA_DEAD_LETTER,
+    KAFKA_N_TOPICS,
+} kafka_topic_t;
+
+/* Without KAFKA_TOPIC_PREFIX. */
+extern const char *const kafka_topic_names[KAFKA_N_TOPICS];
+
+typedef enum {
     KAFKA_PRODUCER, /* idempotent, never gives a record up by itself */
     KAFKA_CONSUMER, /* in the group, by static membership; offsets are stored by hand */
     KAFKA_READER, /* partitions that are assigned by hand; joins no group */

@@ -50,8 +50,11 @@ void route_readyz(call_t *call)
         is_ready = false;
         snprintf(why, sizeof why, "it is being stopped");
     }
+    bool is_degraded = is_ready && network_is_degraded(call->gateway->network, why, sizeof why);
     buf_t *out = reply_buffer(call);
-    buf_append_str(out, is_ready ? "{\"status\":\"ready\"" : "{\"status\":\"unavailable\"");
+    buf_append_str(out, is_degraded ? "{\"status\":\"degraded\""
+                        : is_ready  ? "{\"status\":\"ready\""
+                                    : "{\"status\":\"unavailable\"");
     if (why[0] != '\0') {
         buf_append_str(out, ",\"reason\":");
         json_put_str(out, slice_str(why));
