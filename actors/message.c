@@ -110,7 +110,7 @@ message_kind_t message_kind(slice_t bytes, mp_reader_t *content)
     }
     uint32_t n_parts = 0;
     int64_t kind = 0;
-    if (!mp_get_array(content, &n_parts) || !get_number(content, 0, MESSAGE_EPOCH, &kind))
+    if (!mp_get_array(content, &n_parts) || !get_number(content, 0, MESSAGE_PURGED, &kind))
         return MESSAGE_UNKNOWN;
     return (message_kind_t)kind;
 }
@@ -435,4 +435,19 @@ void epoch_encode(const char epoch[EPOCH_CHARS], message_t *out)
 bool epoch_decode(mp_reader_t *content, char out[EPOCH_CHARS])
 {
     return get_epoch(content, out);
+}
+
+/* --- PURGED --- */
+
+void purged_encode(const uuid_t *stream, message_t *out)
+{
+    buf_t buf = {0};
+    put_kind(&buf, MESSAGE_PURGED, 1);
+    put_id(&buf, stream);
+    message_take(out, &buf);
+}
+
+bool purged_decode(mp_reader_t *content, uuid_t *out)
+{
+    return get_id(content, out);
 }

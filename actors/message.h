@@ -15,6 +15,7 @@
  * | FRAMES   | sync → gateways          | encoded frames of one stream                  |
  * | ACCESS   | sync → gateways          | somebody's access changed                     |
  * | EPOCH    | sync → gateways          | another history: drop everything              |
+ * | PURGED   | sync → gateways          | drop the frames of a stream                   |
  *
  * In Kafka mode TERM and EVENTS come from the consumer, and ACK goes to it.
  */
@@ -37,6 +38,7 @@ typedef enum {
     MESSAGE_FRAMES,
     MESSAGE_ACCESS,
     MESSAGE_EPOCH,
+    MESSAGE_PURGED,
 } message_kind_t;
 
 /* The first byte of FRAMES, which no msgpack value begins with. */
@@ -173,5 +175,10 @@ bool access_decode(mp_reader_t *content, access_t *out);
 
 void epoch_encode(const char epoch[EPOCH_CHARS], message_t *out);
 bool epoch_decode(mp_reader_t *content, char out[EPOCH_CHARS]);
+
+/* --- PURGED: [kind, stream | nil: all]: what it said may be gone from the log --- */
+
+void purged_encode(const uuid_t *stream, message_t *out);
+bool purged_decode(mp_reader_t *content, uuid_t *out);
 
 #endif

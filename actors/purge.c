@@ -2,7 +2,9 @@
 /* Each step is one group of statements, so one transaction: the lock of the shard first, as for
  * everybody who writes. A step changes so few rows that nobody waits for the lock for long, and a
  * walk over a stream or a task remembers how far it has come. Rows of tasks go only when nobody can
- * reach them: the lock keeps them from being restored meanwhile. */
+ * reach them: the lock keeps them from being restored meanwhile. Processes that run are told what
+ * to drop from their memory by a row of `purged`: under a lock that all shards have in common,
+ * taken last and so held shortly, because whoever asks for what is new must miss no number. */
 #include "actors/purge.h"
 
 #include <stdio.h>
@@ -30,6 +32,11 @@ static const pg_stmt_t purge_events = {
     " WHERE stream = $1::uuid AND rev > $2::bigint AND rev <= $3::bigint AND body IS NOT NULL"};
 static const pg_stmt_t delete_letters = {
     "DELETE FROM dead_letter WHERE stream = $1::uuid AND rev > $2::bigint AND rev <= $3::bigint"};
+
+static const pg_stmt_t lock_purged = {"SELECT pg_advisory_xact_lock(7463, 0)"};
+static const pg_stmt_t note_purged = {
+    "INSERT INTO purged (stream, n) VALUES ($1::uuid, nextval('purged_n'))"
+    " ON CONFLICT (stream) DO UPDATE SET n = excluded.n"};
 
 /* --- what is left of a deleted list --- */
 
@@ -146,6 +153,16 @@ static bool end(run_t *self, const step_t *step)
            (limit->is_wanted == NULL || limit->is_wanted(limit->arg));
 }
 
+/* The last of a step that has purged events. */
+static void note(run_t *self, step_t *step, const uuid_t *stream)
+{
+    pg_params_t params = {0};
+    add(self, step, &lock_purged, &params, on_step);
+    params = (pg_params_t){0};
+    pg_put_uuid(&params, stream);
+    add(self, step, &note_purged, &params, on_step);
+}
+
 /* One statement that reads. Owns: takes the parameters. */
 static bool ask(run_t *self, const pg_stmt_t *stmt, pg_params_t *params, pg_done_f *done, void *arg)
 {
@@ -232,6 +249,7 @@ static bool purge_stream_events(run_t *self, const uuid_t *stream, int64_t head)
         add(self, &step, &purge_events, &params, on_counted);
         put_range(&params, stream, after, up_to);
         add(self, &step, &delete_letters, &params, on_step);
+        note(self, &step, stream);
         if (!end(self, &step))
             return false;
         self->report->events += step.n_changed;
@@ -316,6 +334,7 @@ static bool purge_task_in(run_t *self, const uuid_t *task, const uuid_t *stream)
         pg_put_uuid(&params, task);
         pg_put_uuid(&params, stream);
         add(self, &step, &delete_task, &params, on_step);
+        note(self, &step, stream);
         if (!end(self, &step))
             return false;
         self->report->events += step.n_changed;

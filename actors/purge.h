@@ -4,6 +4,8 @@
  * them what was made of them. The header of an event stays, and its digest: revisions have no gap,
  * and the audit chain still verifies and counts what was purged.
  *
+ * Processes that run drop what they have of it in memory within a second (`purged`).
+ *
  * Of what is still in use only the past goes: the events of a list that is not deleted, but none of
  * its tasks. Of what was deleted everything goes, and it cannot be restored any more. */
 #ifndef TASKWIRE_PURGE_H

@@ -41,6 +41,11 @@ recent_stream_t *recent_walk(const recent_t *self, const recent_stream_t *stream
     return node == NULL ? NULL : LINK_OWNER(node, recent_stream_t, node);
 }
 
+void recent_drop(recent_t *self, recent_stream_t *stream)
+{
+    empty(self, stream, stream->ring.next);
+}
+
 void recent_forget(recent_t *self)
 {
     recent_stream_t *next;

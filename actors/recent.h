@@ -58,6 +58,10 @@ void recent_watch(recent_t *self, recent_stream_t *stream, uint32_t gateway);
 /* Forgets the stream if nothing else keeps it. */
 void recent_unwatch(recent_t *self, recent_stream_t *stream, uint32_t gateway);
 
+/* Drops the frames of a stream, of which nothing else changes; it must not be used afterwards
+ * unless it is watched. */
+void recent_drop(recent_t *self, recent_stream_t *stream);
+
 /* Another history: drops all frames and revs. Who watches what stays. */
 void recent_forget(recent_t *self);
 

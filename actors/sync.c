@@ -27,7 +27,10 @@
 
 static const ring_limits_t ring_limits = {FRAMES_MAX, (size_t)256 * 1024};
 
-static const pg_stmt_t select_epoch = {"SELECT epoch FROM log_epoch"};
+static const pg_stmt_t select_epoch = {
+    "SELECT epoch, (SELECT coalesce(max(n), 0) FROM purged) FROM log_epoch"};
+static const pg_stmt_t select_purged = {
+    "SELECT stream, n FROM purged WHERE n > $1::bigint ORDER BY n LIMIT 256"};
 
 /* The way to a gateway. */
 typedef struct {
@@ -35,6 +38,7 @@ typedef struct {
     bool is_lagging; /* something could not be sent; nothing is until that is repaired */
     bool lost_access;
     bool lost_epoch;
+    bool lost_purge;
 } outlet_t;
 
 typedef enum {
@@ -54,6 +58,9 @@ struct sync {
     bool is_reading;
     bool has_begun; /* gateways were told something */
     char epoch[EPOCH_CHARS];
+    int64_t purged_n; /* what was purged up to here is in no ring */
+    int64_t newest_purged_n; /* in the database, when we last looked */
+    bool is_asking_purged;
     int64_t positions[N_SHARDS];
     shard_set_t grown; /* may have more to read */
     int64_t ask_mono_us; /* not before */
@@ -67,6 +74,7 @@ struct sync {
     metric_t *n_events;
     metric_t *n_gaps;
     metric_t *n_lags;
+    metric_t *n_purged;
 };
 
 /* --- sending --- */
@@ -94,6 +102,21 @@ static void send_access(sync_t *self, const access_t *access)
             message_fini(&message);
         if (outlet->is_lagging || !send(self, outlet, &message))
             outlet->lost_access = true;
+    }
+}
+
+static void send_purged(sync_t *self, const uuid_t *stream)
+{
+    for (uint32_t i = 0; i < self->network->n_gateways; i++) {
+        outlet_t *outlet = &self->outlets[i];
+        message_t message;
+        if (outlet->port == NULL)
+            continue;
+        purged_encode(stream, &message);
+        if (outlet->is_lagging)
+            message_fini(&message);
+        if (outlet->is_lagging || !send(self, outlet, &message))
+            outlet->lost_purge = true;
     }
 }
 
@@ -178,6 +201,12 @@ static bool repair(sync_t *self, uint32_t gateway)
         if (!send(self, outlet, &message))
             return false;
         outlet->lost_access = false;
+    }
+    if (outlet->lost_purge) {
+        purged_encode(&UUID_NIL, &message);
+        if (!send(self, outlet, &message))
+            return false;
+        outlet->lost_purge = false;
     }
     return repair_streams(self, gateway);
 }
@@ -323,6 +352,37 @@ static void read_on(sync_t *self, now_t now)
     self->is_reading = true;
 }
 
+/* --- what was purged --- */
+
+/* Whatever was read of the log before this answer was asked for is in the rings by now, because one
+ * connection answers in order; what is read later is what the purge has left. */
+static void on_purged(void *arg, pg_fate_t fate, const pg_result_t *result)
+{
+    sync_t *self = arg;
+    self->is_asking_purged = false;
+    for (int row = 0; fate == PG_OK && row < pg_rows(result); row++) {
+        uuid_t id = pg_uuid(result, row, 0);
+        recent_stream_t *stream = recent_find(&self->recent, &id);
+        if (stream != NULL)
+            recent_drop(&self->recent, stream);
+        send_purged(self, &id);
+        self->purged_n = pg_int(result, row, 1);
+        metric_add(self->n_purged, 1);
+    }
+}
+
+static void ask_purged(sync_t *self)
+{
+    pg_params_t params = {0};
+    if (self->state != SYNC_READING || self->is_asking_purged ||
+        self->newest_purged_n <= self->purged_n || !pg_is_ready(self->pg))
+        return;
+    pg_put_i64(&params, self->purged_n);
+    self->is_asking_purged = pg_query(self->pg, &select_purged, &params, on_purged, self) == ERR_OK;
+    pg_params_fini(&params);
+    (void)pg_sync(self->pg);
+}
+
 /* --- which history this is --- */
 
 /* From here on is another history, or one of which something was skipped: what was told so far does
@@ -366,6 +426,9 @@ static void on_epoch(void *arg, pg_fate_t fate, const pg_result_t *result)
             self->state = SYNC_UNSURE;
         return;
     }
+    self->newest_purged_n = pg_int(result, 0, 1);
+    if (self->state != SYNC_READING)
+        self->purged_n = self->newest_purged_n; /* nothing that is in a ring now will stay there */
     if (slice_eq(epoch, slice_of(self->epoch, EPOCH_CHARS)))
         return;
     memcpy(self->epoch, epoch.data, EPOCH_CHARS);
@@ -445,10 +508,12 @@ static int64_t sync_due(void *arg, now_t now)
     sync_t *self = arg;
     int64_t wait_us = POLL_US;
     ask(self, now);
+    ask_purged(self);
     read_on(self, now);
     wait_us = least(wait_us, pg_loop_turn(&self->loop, now));
     /* What the answers made possible. */
     ask(self, now);
+    ask_purged(self);
     read_on(self, now);
     if (self->state != SYNC_READING)
         wait_us = least(wait_us, ASK_US);
@@ -510,6 +575,8 @@ sync_t *sync_new(network_t *network)
                                    "Revisions of a stream that did not follow each other");
     self->n_lags = metrics_counter(metrics, "taskwire_sync_lags_total", NULL,
                                    "Times that a gateway's inbox was full");
+    self->n_purged = metrics_counter(metrics, "taskwire_sync_purged_total", NULL,
+                                     "Streams dropped from memory because they were purged");
     self->actor = actor_new(&sync_ops, self, network->post, "sync", INBOX_LIMIT);
     return self;
 }

@@ -2,16 +2,20 @@
 /* sync: reads the log by itself, encodes each event once for all WebSocket clients and sends the
  * frames to the gateways that watch its stream. Every process has its own, whoever leads.
  *
- * takes: WATCH from gateways. emits: WATCHED, FRAMES, ACCESS, EPOCH.
+ * takes: WATCH from gateways. emits: WATCHED, FRAMES, ACCESS, EPOCH,
+ * PURGED.
  *
  * What gateways can rely on:
  * - WATCHED is sent after sync has begun to read at a position that is not beyond what is visible
  * now. So of the events that a gateway does not find when it reads the log after WATCHED, every one
  * comes as a frame.
  * - ACCESS is sent before the frame of the event that changed it.
+ * - PURGED comes within a second of a purge, whichever process purged. No frame that comes behind
+ * it holds what was purged.
  * - A gateway whose inbox is full gets nothing more until there is room again; then it gets ACCESS
- * for everything if one was lost, and for each stream of which it missed something WATCHED anew,
- * with the frames that are still there. What is no longer there is in the log. */
+ * for everything if one was lost, PURGED for all streams likewise, and for each stream of which it
+ * missed something WATCHED anew, with the frames that are still there. What is no longer there is
+ * in the log. */
 #ifndef TASKWIRE_SYNC_H
 #define TASKWIRE_SYNC_H
 

@@ -180,6 +180,7 @@ static void receive(gateway_t *self, slice_t message)
         break;
     case MESSAGE_WATCHED:
     case MESSAGE_FRAMES:
+    case MESSAGE_PURGED:
         hub_receive(self->hub, kind, &content, message);
         break;
     case MESSAGE_UNKNOWN:

@@ -342,6 +342,31 @@ static void on_epoch(hub_t *self, mp_reader_t *content)
     recheck_access(self, &everything);
 }
 
+/* Nobody who follows has done anything wrong: who has not had all of it reads on in the log. */
+static void forget_frames(hub_t *self, followed_t *followed)
+{
+    drop_ring(self, followed, followed->ring.next);
+    for_each(followed, relapse);
+    for_each(followed, deliver_if_flowing);
+}
+
+static void on_purged(hub_t *self, mp_reader_t *content)
+{
+    uuid_t stream;
+    if (!purged_decode(content, &stream))
+        return;
+    followed_t *followed = find(self, &stream);
+    if (followed != NULL)
+        forget_frames(self, followed);
+    if (!uuid_is_nil(&stream))
+        return;
+    idnode_t *next;
+    for (idnode_t *node = idmap_walk(&self->followed, NULL); node != NULL; node = next) {
+        next = idmap_walk(&self->followed, node);
+        forget_frames(self, LINK_OWNER(node, followed_t, node));
+    }
+}
+
 void hub_receive(hub_t *self, message_kind_t kind, mp_reader_t *content, slice_t message)
 {
     if (kind == MESSAGE_FRAMES)
@@ -352,5 +377,7 @@ void hub_receive(hub_t *self, message_kind_t kind, mp_reader_t *content, slice_t
         on_access(self, content);
     else if (kind == MESSAGE_EPOCH)
         on_epoch(self, content);
+    else if (kind == MESSAGE_PURGED)
+        on_purged(self, content);
     hub_tick(self);
 }

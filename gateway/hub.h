@@ -2,7 +2,7 @@
 /* The hub of a gateway: the streams that it follows for its sockets, with their recent frames, and
  * who gets them.
  *
- * takes: WATCHED, FRAMES, ACCESS, EPOCH (hub_receive in inner.h). emits: WATCH. */
+ * takes: WATCHED, FRAMES, ACCESS, EPOCH, PURGED (hub_receive in inner.h). emits: WATCH. */
 #ifndef TASKWIRE_HUB_H
 #define TASKWIRE_HUB_H
 

@@ -53,6 +53,28 @@ describe('erasure', { timeout: 600_000 }, () => {
   });
   after(() => bench?.stop());
 
+  it('what is purged is dropped from the memory of every process that runs', async () => {
+    const other = await bench.program().start();
+    const list = await shared('Remembered');
+    const task = await owner.task(list.id, { title: 'Remembered' });
+    const programs = [bench.taskwire, other];
+    const sockets = await Promise.all(programs.map(({ url }) => new Client(url, owner.token).socket()));
+    for (const socket of sockets) await socket.subscribe(list.id);
+    const dropped = () => Promise.all(programs.map((program) => program.metric('taskwire_sync_purged_total')));
+    for (const args of [['--stream', list.id], ['--stream', list.id], ['--task', task.id]]) {
+      const before = await dropped();
+      await purged(...args);
+      await waitFor(async () => (await dropped()).every((n, i) => n > before[i]), 'both processes have dropped it');
+    }
+    const later = await owner.task(list.id, { title: 'Later' });
+    for (const socket of sockets) {
+      await socket.find((message) => message.task === later.id, 'what comes later');
+      assert.ok(!socket.messages.some((message) => message.op === 'reset'), 'who had it all is not disturbed');
+      await socket.close();
+    }
+    await other.stop();
+  });
+
   it('of a list that is in use only the past goes: its tasks stay, and who resumes gets a snapshot', async () => {
     const list = await shared('Inuse');
     const task = await owner.task(list.id, { title: 'Formerly', notes: 'Secretword' });

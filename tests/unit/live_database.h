@@ -283,9 +283,12 @@ err_t pg_query(pg_t *self, const pg_stmt_t *stmt, const pg_params_t *params, pg_
                void *arg)
 {
     (void)self;
-    (void)params;
-    assert(strstr(stmt->sql, "log_epoch") != NULL);
-    w_ask(W_ASK_EPOCH, arg)->on_epoch = done;
+    bool is_epoch = strstr(stmt->sql, "log_epoch") != NULL;
+    assert(is_epoch || strstr(stmt->sql, "SELECT stream, n FROM purged") != NULL);
+    w_ask_t *ask = w_ask(is_epoch ? W_ASK_EPOCH : W_ASK_PURGED, arg);
+    ask->done = done;
+    if (!is_epoch)
+        ask->after = w_param_int(params, 0);
     return ERR_OK;
 }
 
@@ -311,8 +314,26 @@ err_t eventlog_read(pg_t *pg, const int64_t positions[N_SHARDS], shard_set_t sha
 static inline void w_answer_epoch(const w_ask_t *ask, pg_fate_t fate)
 {
     pg_result_t *result = w_result_new();
-    w_put_bytes(result, &w_row(result)[0], slice_of(w.epoch, EPOCH_CHARS));
-    ask->on_epoch(ask->arg, fate, result);
+    w_cell_t *row = w_row(result);
+    w_put_bytes(result, &row[0], slice_of(w.epoch, EPOCH_CHARS));
+    w_put_int(&row[1], w.n_purges);
+    ask->done(ask->arg, fate, result);
+    w_result_destroy(result);
+}
+
+static inline void w_answer_purged(const w_ask_t *ask, pg_fate_t fate)
+{
+    pg_result_t *result = w_result_new();
+    for (int64_t n = ask->after + 1; n <= w.n_purges; n++) {
+        for (int i = 0; i < W_STREAMS; i++) {
+            if (w.streams[i].purged_n != n)
+                continue;
+            w_cell_t *row = w_row(result);
+            row[0].id = w.streams[i].id;
+            w_put_int(&row[1], n);
+        }
+    }
+    ask->done(ask->arg, fate, result);
     w_result_destroy(result);
 }
 
@@ -392,6 +413,8 @@ static inline void w_answer_sync(pg_fate_t fate)
         w_answer_epoch(ask, fate);
     else if (ask->kind == W_ASK_HEADS)
         w_answer_heads(ask, fate);
+    else if (ask->kind == W_ASK_PURGED)
+        w_answer_purged(ask, fate);
     else
         w_answer_events(ask, fate);
     free(ask);

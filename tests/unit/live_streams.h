@@ -38,6 +38,7 @@ typedef struct {
     w_event_t events[W_MAX_EVENTS];
     bool is_member[W_ACCOUNTS];
     int64_t removed_rev[W_ACCOUNTS]; /* of the newest removal */
+    int64_t purged_n; /* of the newest purge; 0: none */
 } w_stream_t;
 
 typedef struct {
@@ -73,19 +74,20 @@ typedef struct w_read {
     pg_result_t *result; /* NULL: it is executed when it is answered */
 } w_read_t;
 
-typedef enum { W_ASK_EPOCH, W_ASK_HEADS, W_ASK_EVENTS } w_ask_kind_t;
+typedef enum { W_ASK_EPOCH, W_ASK_HEADS, W_ASK_EVENTS, W_ASK_PURGED } w_ask_kind_t;
 
 /* A question of sync's; its connection answers in order. */
 typedef struct w_ask {
     struct w_ask *next;
     w_ask_kind_t kind;
-    pg_done_f *on_epoch;
+    pg_done_f *done;
     eventlog_heads_f *on_heads;
     void *arg;
     eventlog_reader_t reader;
     int64_t positions[N_SHARDS];
     shard_set_t shards;
     int limit;
+    int64_t after; /* of purges */
 } w_ask_t;
 
 struct pg {
@@ -143,6 +145,7 @@ static struct {
     int64_t session;
     int reads_limit; /* under way at once; more are refused as OVERLOADED */
     int n_reads;
+    int64_t n_purges;
     int n_lists_beyond; /* lists of everybody that do not fit into one connection */
     w_read_t *reads;
     w_ask_t *asks;
@@ -256,6 +259,7 @@ static inline void w_change(int list)
 static inline void w_purge(w_stream_t *stream, int64_t rev)
 {
     stream->events[rev - 1].is_purged = true;
+    stream->purged_n = ++w.n_purges;
 }
 
 static inline void w_delete_token(int account)

@@ -536,6 +536,68 @@ static void a_purged_event_in_the_ring_resets(void **state)
     assert_got(socket, "\"op\":\"snapshot\"");
 }
 
+/* Three events are in the ring, and the socket has taken none of them. */
+static socket_t *behind_a_ring(void)
+{
+    socket_t *socket = w_open(0, 0);
+    resume(socket, &w_list(0)->id, 0);
+    w_run();
+    socket->is_stuck = true;
+    change_list(0, 3);
+    w_run();
+    return socket;
+}
+
+static void what_is_purged_is_not_shown_from_memory(void **state)
+{
+    (void)state;
+    socket_t *socket = behind_a_ring();
+    w_purge(w_list(0), 2);
+    w_touch(600000);
+    w_run();
+    socket->is_stuck = false;
+    w_run();
+    assert_revs(socket, 1, 1);
+    assert_got(socket, "an event was purged");
+}
+
+static void a_purge_of_what_a_client_has_had_does_not_disturb_it(void **state)
+{
+    (void)state;
+    socket_t *other = w_open(1, 0);
+    resume(other, &w_list(0)->id, 0);
+    w_run();
+    change_list(0, 2);
+    w_run();
+    assert_revs(other, 1, 2);
+    w_purge(w_list(0), 1);
+    w_touch(600000);
+    w_run();
+    change_list(0, 2);
+    w_run();
+    assert_revs(other, 1, 4);
+    assert_false(got(other, "reset"));
+}
+
+static void who_is_behind_a_purge_of_nothing_that_he_needs_reads_on_in_the_log(void **state)
+{
+    (void)state;
+    change_list(0, 1);
+    socket_t *socket = w_open(0, 0);
+    resume(socket, &w_list(0)->id, 1);
+    w_run();
+    socket->is_stuck = true;
+    change_list(0, 3);
+    w_run();
+    w_purge(w_list(0), 1);
+    w_touch(600000);
+    w_run();
+    socket->is_stuck = false;
+    w_run();
+    assert_revs(socket, 2, 4);
+    assert_false(got(socket, "reset"));
+}
+
 static void another_history_resets_everybody(void **state)
 {
     (void)state;
@@ -725,6 +787,9 @@ int main(void)
         TEST(a_deleted_token_closes_and_holds_what_came_meanwhile),
         TEST(a_change_of_the_account_is_survived_by_a_valid_token),
         TEST(a_purged_event_in_the_ring_resets),
+        TEST(what_is_purged_is_not_shown_from_memory),
+        TEST(a_purge_of_what_a_client_has_had_does_not_disturb_it),
+        TEST(who_is_behind_a_purge_of_nothing_that_he_needs_reads_on_in_the_log),
         TEST(another_history_resets_everybody),
         TEST(a_page_of_another_history_is_not_shown),
         TEST(who_asks_between_two_histories_waits_for_the_newer),

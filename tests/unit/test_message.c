@@ -448,7 +448,14 @@ static bool read_epoch(slice_t bytes)
     return message_kind(bytes, &content) == MESSAGE_EPOCH && epoch_decode(&content, text);
 }
 
-static void access_and_epoch_arrive(void **state)
+static bool read_purged(slice_t bytes)
+{
+    mp_reader_t content;
+    uuid_t id;
+    return message_kind(bytes, &content) == MESSAGE_PURGED && purged_decode(&content, &id);
+}
+
+static void access_epoch_and_purged_arrive(void **state)
 {
     (void)state;
     message_t message;
@@ -469,6 +476,15 @@ static void access_and_epoch_arrive(void **state)
     char text[EPOCH_CHARS];
     assert_true(epoch_decode(&content, text));
     assert_memory_equal(text, epoch, EPOCH_CHARS);
+    message_fini(&message);
+
+    uuid_t stream = id_of(3);
+    uuid_t stream_read;
+    purged_encode(&stream, &message);
+    assert_cuts_are_refused(message_bytes(&message), read_purged);
+    content = content_of(message_bytes(&message), MESSAGE_PURGED);
+    assert_true(purged_decode(&content, &stream_read));
+    assert_same_id(stream_read, stream);
     message_fini(&message);
 }
 
@@ -510,7 +526,7 @@ int main(void)
         cmocka_unit_test(a_term_is_of_an_epoch),
         cmocka_unit_test(leading_is_yes_or_no),
         cmocka_unit_test(following_a_stream_is_asked_and_answered),
-        cmocka_unit_test(access_and_epoch_arrive),
+        cmocka_unit_test(access_epoch_and_purged_arrive),
         cmocka_unit_test(changed_bytes_never_lead_beyond_the_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -393,6 +393,82 @@ static void an_epoch_that_changes_in_silence_is_noticed(void **state)
     assert_int_equal(receive(&content), MESSAGE_EPOCH);
 }
 
+static void assert_purged(const uuid_t *stream)
+{
+    mp_reader_t content;
+    uuid_t id;
+    assert_int_equal(receive(&content), MESSAGE_PURGED);
+    assert_true(purged_decode(&content, &id));
+    assert_true(uuid_eq(&id, stream));
+}
+
+static void what_was_purged_is_dropped_and_told_to_be_dropped(void **state)
+{
+    (void)state;
+    run();
+    watch(w_list(0), true);
+    watch(w_list(1), true);
+    w_change(0);
+    w_change(0);
+    run();
+    w_change(1);
+    run();
+    assert_watched(w_list(0), 0, 0);
+    assert_watched(w_list(1), 0, 0);
+    assert_frames(w_list(0), 1, 2);
+    assert_frames(w_list(1), 1, 1);
+    w_purge(w_list(0), 1);
+    w_touch(600000);
+    run();
+    assert_purged(&w_list(0)->id);
+    assert_nothing();
+    watch(w_list(0), true);
+    assert_watched(w_list(0), 3, 3);
+    assert_nothing();
+    watch(w_list(1), true);
+    assert_watched(w_list(1), 1, 2);
+    assert_frames(w_list(1), 1, 1);
+    w_change(0);
+    run();
+    assert_frames(w_list(0), 3, 3);
+    w_touch(600000);
+    run();
+    assert_nothing(); /* once is enough */
+    w_purge(w_list(0), 2); /* again, in the same place of the table */
+    w_purge(w_list(1), 1);
+    w_touch(600000);
+    run();
+    assert_purged(&w_list(0)->id);
+    assert_purged(&w_list(1)->id);
+    assert_nothing();
+}
+
+static void what_was_purged_before_the_start_concerns_nobody(void **state)
+{
+    (void)state;
+    w_change(0);
+    w_purge(w_list(0), 1);
+    run();
+    w_touch(600000);
+    run();
+    assert_nothing();
+}
+
+static void a_purge_that_a_full_inbox_lost_becomes_one_of_everything(void **state)
+{
+    (void)state;
+    run();
+    fill_inbox();
+    w_purge(&w.streams[0], 1);
+    w_touch(600000);
+    run();
+    assert_int_equal(drain_inbox(MESSAGE_PURGED), 0);
+    w_touch(10000);
+    run();
+    assert_purged(&UUID_NIL);
+    assert_int_equal(drain_inbox(MESSAGE_PURGED), 0);
+}
+
 static void a_gap_in_the_log_is_counted(void **state)
 {
     (void)state;
@@ -444,6 +520,9 @@ int main(void)
         TEST(a_lost_change_of_access_becomes_one_of_everything),
         TEST(another_epoch_is_told_before_anything_of_it),
         TEST(an_epoch_that_changes_in_silence_is_noticed),
+        TEST(what_was_purged_is_dropped_and_told_to_be_dropped),
+        TEST(what_was_purged_before_the_start_concerns_nobody),
+        TEST(a_purge_that_a_full_inbox_lost_becomes_one_of_everything),
         TEST(a_gap_in_the_log_is_counted),
         TEST(a_broken_message_is_dropped),
     };
