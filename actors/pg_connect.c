@@ -72,6 +72,15 @@ static bool is_ours(const setting_t *ours, size_t n_ours, const char *keyword)
     return false;
 }
 
+/* `read-write` looks for a server on which the new session may write, which ours that only read say
+ * themselves that they may not. That server is the one that is no standby. */
+static const char *value_for_us(const PQconninfoOption *given)
+{
+    bool is_for_writing = strcmp(given->keyword, "target_session_attrs") == 0 &&
+                          strcmp(given->val, "read-write") == 0;
+    return is_for_writing ? "primary" : given->val;
+}
+
 /* Later entries win in libpq, so those that yield go first. */
 static PGconn *start_merged(const PQconninfoOption *given, const setting_t *ours, size_t n_ours)
 {
@@ -88,7 +97,7 @@ static PGconn *start_merged(const PQconninfoOption *given, const setting_t *ours
         if (given->val == NULL || is_ours(ours, n_ours, given->keyword))
             continue;
         keywords[n] = given->keyword;
-        values[n++] = given->val;
+        values[n++] = value_for_us(given);
     }
     keywords[n] = NULL;
     values[n] = NULL;

@@ -551,6 +551,16 @@ static void a_keyword_string_is_as_good_as_a_url(void **state)
     pg_destroy(&pg);
 }
 
+static void a_session_that_only_reads_finds_the_server_that_takes_writes(void **state)
+{
+    (void)state;
+    char url[DATABASE_URL_CHARS];
+    url_with(url, database.url, "target_session_attrs=read-write");
+    pg_t *pg = connect_to(url, "-c default_transaction_read_only=on");
+    setting_is(pg, "default_transaction_read_only", "on");
+    pg_destroy(&pg);
+}
+
 /* --- notifications --- */
 
 typedef struct {
@@ -629,6 +639,7 @@ int main(void)
         cmocka_unit_test(a_callback_may_queue_more),
         cmocka_unit_test(the_users_options_stand_beside_ours),
         cmocka_unit_test(a_keyword_string_is_as_good_as_a_url),
+        cmocka_unit_test(a_session_that_only_reads_finds_the_server_that_takes_writes),
         cmocka_unit_test(a_session_that_listens_is_told_and_one_that_does_not_is_not),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

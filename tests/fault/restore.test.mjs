@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The database is put back to an older backup, a dump or a copied data directory, while clients hold what it has lost:
-// a new epoch begins, whoever followed ends with what the database has, and nothing stays stuck.
+// The database is put back to an older backup, a dump or a copied data directory, or a standby takes its place that had
+// not got everything, while clients hold what it has lost: a new epoch begins, whoever followed ends with what the
+// database has, and nothing stays stuck.
 import { describe, it, before, after } from 'node:test';
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
@@ -18,8 +19,10 @@ const shell = async (script, ...args) => (await run('bash', ['-c', `. "${root}/d
 
 // Somebody's work in one bench, and how the past of its database comes back.
 class World {
-  async start(nProcesses = 1) {
-    this.bench = await Bench.start({ settings: { ANCHOR_INTERVAL: 1 } });
+  async start(nProcesses = 1, hasStandby = false) {
+    this.bench = await Bench.start({ start: false });
+    if (hasStandby) this.bench.databaseUrl = await this.eitherUrl();
+    this.bench.taskwire = await this.bench.program({ ANCHOR_INTERVAL: 1 }).start();
     while (this.bench.programs.length < nProcesses) await this.bench.program({ ANCHOR_INTERVAL: 1 }).start();
     this.programs = this.bench.programs;
     this.me = await Client.register(this.bench.taskwire.url);
@@ -150,6 +153,30 @@ class World {
     await cluster.stop();
   }
 
+  // Of the server that takes writes, whichever that is: it, or the standby.
+  async eitherUrl() {
+    const hosts = [join(this.bench.dir, 'pg'), join(this.bench.dir, 'standby')].map(encodeURIComponent).join(',');
+    return `postgresql://taskwire@/taskwire?host=${hosts}&port=5432,5432&target_session_attrs=read-write`;
+  }
+
+  // Another server that follows this one.
+  async addStandby() {
+    const { cluster, dir } = this.bench;
+    await shell('mkdir -m 700 "$2" && { [ "$(id -u)" -ne 0 ] || chown "$(pg_account):" "$2"; } && ' +
+      'pg_as "$(pg_bin)/pg_basebackup" -d "$1" -D "$2/data" -R -X stream -c fast && touch "$2/made"', await cluster.url(), join(dir, 'standby'));
+    this.standby = await Cluster.start(join(dir, 'standby'));
+    assert.equal(await this.standby.value('SELECT pg_is_in_recovery()', 'postgres'), 't');
+    const task = await this.me.task(this.list.id, { title: 'For both' });
+    await waitFor(async () => (await this.standby.value(`SELECT count(*) FROM task WHERE id = '${task.id}'`)) === '1', 'the standby follows', 30_000);
+  }
+
+  async promote() {
+    await this.bench.cluster.kill();
+    await this.standby.start();
+    await shell('pg_as "$(pg_bin)/pg_ctl" -D "$1/data" -w promote >/dev/null', this.standby.dir);
+    this.bench.cluster = this.standby;
+  }
+
   async stopPrograms() {
     for (const program of this.programs) assert.equal((await program.stop()).code, 0);
   }
@@ -215,6 +242,24 @@ describe('a copied data directory, put back under two running processes', () => 
     await world.future();
     await world.swapIn('copy');
     await world.check();
+  });
+});
+
+describe('a standby that had not got everything, promoted', () => {
+  let world;
+  before(() => { world = new World(); });
+  after(() => world?.stop());
+
+  it('begins a new epoch on its new timeline, and both processes go on with it', { timeout: 180_000 }, async () => {
+    await world.start(2, true);
+    await world.setReminder();
+    await world.addStandby();
+    await world.standby.stop();
+    await world.future();
+    const timeline = await world.value('SELECT timeline FROM log_epoch');
+    await world.promote();
+    await world.check();
+    assert.notEqual(await world.value('SELECT timeline FROM log_epoch'), timeline);
   });
 });
 
