@@ -161,7 +161,7 @@ bool batch_open(mp_reader_t *content, uint32_t *n_items)
 
 /* --- RESULTS --- */
 
-#define RESULT_PARTS 12
+#define RESULT_PARTS 13
 
 static void put_problem(buf_t *out, const problem_t *problem)
 {
@@ -187,6 +187,7 @@ void result_encode(const result_t *result, buf_t *out)
     put_id(out, &outcome->stream);
     mp_put_int(out, outcome->rev);
     put_id(out, &outcome->task);
+    put_id(out, &outcome->kept);
     put_bytes(out, outcome->body);
 }
 
@@ -228,7 +229,8 @@ static bool get_outcome(mp_reader_t *reader, outcome_t *out)
 {
     return get_problem(reader, &out->problem) && mp_get_bool(reader, &out->is_replay) &&
            get_id(reader, &out->stream) && mp_get_int(reader, &out->rev) &&
-           get_id(reader, &out->task) && get_bytes(reader, &out->body);
+           get_id(reader, &out->task) && get_id(reader, &out->kept) &&
+           get_bytes(reader, &out->body);
 }
 
 bool result_decode(mp_reader_t *reader, result_t *out)

@@ -60,7 +60,15 @@ static slice_t encode_data(const task_t *closed, arena_t *arena)
 static bool may_close(event_type_t type)
 {
     return type == EVENT_TASK_COMPLETED || type == EVENT_TASK_CANCELLED ||
-           type == EVENT_TASK_RESTORED;
+           type == EVENT_TASK_RESTORED || type == EVENT_TASK_DELETED;
+}
+
+/* Of a deletion only that by which an open occurrence was closed counts. */
+static bool is_closed_by(const event_t *event, const task_t *task)
+{
+    if (event->type == EVENT_TASK_DELETED)
+        return task->closed_rev == event->rev;
+    return !task_is_live(task);
 }
 
 /* The list only tells commands apart: the successor goes where the task before is by then. */
@@ -82,7 +90,7 @@ succession_t recurrence_step(const event_t *event, arena_t *arena, command_t *ou
         *why = slice_str("the event holds no task");
         return SUCCESSION_WRONG;
     }
-    if (closed->rule.n_bytes == 0 || task_is_live(closed))
+    if (closed->rule.n_bytes == 0 || !is_closed_by(event, closed))
         return SUCCESSION_NONE;
     if (!next_due(closed, arena, &next, why))
         return why->data == NULL ? SUCCESSION_NONE : SUCCESSION_WRONG;

@@ -58,10 +58,17 @@ static const pg_stmt_t select_occurrences = {
     " JOIN task p ON p.id = k.id"
     " JOIN task t ON t.series = p.series AND t.occurrence = p.occurrence + 1 AND t.deleted_at IS "
     "NULL"};
-/* A successor keeps its predecessor's assignee, if that is a member still. */
-static const pg_stmt_t select_assignees = {
-    "SELECT m.list, m.account, m.role, m.since FROM unnest($1::uuid[]) AS k(id)"
-    " JOIN task p ON p.id = k.id JOIN member m ON m.list = p.list AND m.account = p.assignee"};
+/* Of a series: the next occurrence, open ones, the last. A list is not looked at: one of them may
+ * have moved, which apply then sees. */
+static const pg_stmt_t select_mates = {
+    "SELECT t.body, t.deleted_with FROM unnest($1::uuid[]) AS k(id),"
+    " LATERAL (SELECT series, occurrence FROM task WHERE id = k.id OFFSET 0) p,"
+    " LATERAL ((SELECT id, body, deleted_with FROM task WHERE series = p.series AND deleted_at IS "
+    "NULL"
+    " AND (occurrence = p.occurrence + 1 OR status < 2) ORDER BY occurrence DESC LIMIT 64)"
+    " UNION ALL (SELECT id, body, deleted_with FROM task WHERE series = p.series AND deleted_at IS "
+    "NULL"
+    " ORDER BY occurrence DESC LIMIT 1)) t"};
 static const pg_stmt_t select_seen = {
     "SELECT e.by, e.command, e.stream, e.rev, e.task, e.type, e.fingerprint, e.salt"
     " FROM unnest($1::uuid[], $2::uuid[]) AS k(by, command)"
@@ -375,6 +382,20 @@ static size_t put_series(const lane_t *self, pg_params_t *params)
     return n;
 }
 
+static size_t put_mates(const lane_t *self, pg_params_t *params)
+{
+    size_t n = 0;
+    pg_array_begin(params, PG_UUID);
+    for (const pending_t *p = self->batch.first; p != NULL; p = p->next) {
+        if (!uuid_is_nil(&p->refs.mates_of)) {
+            pg_array_uuid(params, &p->refs.mates_of);
+            n++;
+        }
+    }
+    pg_array_end(params);
+    return n;
+}
+
 static void put_ids(const lane_t *self, pg_params_t *params)
 {
     pg_array_begin(params, PG_UUID);
@@ -442,10 +463,10 @@ void lane_queue_load(lane_t *self, pg_done_f *done)
         pg_query(self->pg, &select_concerned, params, on_tasks, self);
     if (put_tokens(self, fresh(self)) > 0)
         pg_query(self->pg, &select_tokens, params, on_tokens, self);
-    if (put_series(self, fresh(self)) > 0) {
+    if (put_series(self, fresh(self)) > 0)
         pg_query(self->pg, &select_occurrences, params, on_occurrences, self);
-        pg_query(self->pg, &select_assignees, params, on_members, self);
-    }
+    if (put_mates(self, fresh(self)) > 0)
+        pg_query(self->pg, &select_mates, params, on_tasks, self);
     lane_queue_trees(self);
     put_ids(self, fresh(self));
     self->on_loaded = done;

@@ -26,6 +26,17 @@ static const pg_stmt_t select_trees = {
 static const pg_stmt_t select_taken = {
     "SELECT id, list, parent, deleted_at, deleted_with, octet_length(body)"
     " FROM task WHERE deleted_with = ANY($1::uuid[])"};
+/* What is under the others of a series (see select_mates). */
+static const pg_stmt_t select_mates_trees = {
+    "WITH RECURSIVE mate AS (SELECT t.id FROM unnest($1::uuid[]) AS k(id),"
+    " LATERAL (SELECT series, occurrence FROM task WHERE id = k.id OFFSET 0) p,"
+    " LATERAL (SELECT id FROM task WHERE series = p.series AND deleted_at IS NULL"
+    " AND (occurrence = p.occurrence + 1 OR status < 2) ORDER BY occurrence DESC LIMIT 64) t),"
+    " tree AS (SELECT id FROM mate UNION SELECT t.id FROM tree,"
+    " LATERAL (SELECT id FROM task WHERE parent = tree.id AND deleted_at IS NULL OFFSET 0) t)"
+    " SELECT t.id, t.list, t.parent, t.deleted_at, t.deleted_with, t.n_bytes FROM tree,"
+    " LATERAL (SELECT id, list, parent, deleted_at, deleted_with, octet_length(body) AS n_bytes"
+    " FROM task WHERE id = tree.id OFFSET 0) t"};
 /* Numbers that are taken again: of the tasks, and of those that they took along. */
 static const pg_stmt_t select_numbers = {
     "SELECT t.series, t.occurrence FROM (SELECT series, occurrence FROM task WHERE id = "
@@ -80,13 +91,28 @@ static size_t put_trees(lane_t *self, pg_params_t *params)
     return n;
 }
 
+static size_t put_mates(lane_t *self, pg_params_t *params)
+{
+    size_t n = 0;
+    pg_array_begin(params, PG_UUID);
+    for (const pending_t *p = self->batch.first; p != NULL; p = p->next) {
+        if (!uuid_is_nil(&p->refs.mates_of)) {
+            pg_array_uuid(params, &p->refs.mates_of);
+            n++;
+        }
+    }
+    pg_array_end(params);
+    return n;
+}
+
 static size_t put_restored(lane_t *self, pg_params_t *params)
 {
     size_t n = 0;
     pg_array_begin(params, PG_UUID);
     for (const pending_t *p = self->batch.first; p != NULL; p = p->next) {
-        if (p->refs.along == ALONG_TAKEN) {
-            pg_array_uuid(params, &p->command.task);
+        if (p->refs.along == ALONG_TAKEN || p->refs.along == ALONG_EITHER) {
+            uuid_t place = command_place(&p->command);
+            pg_array_uuid(params, &place);
             n++;
         }
     }
@@ -98,6 +124,8 @@ void lane_queue_trees(lane_t *self)
 {
     if (put_trees(self, fresh(self)) > 0)
         pg_query(self->pg, &select_trees, &self->params, on_places, self);
+    if (put_mates(self, fresh(self)) > 0)
+        pg_query(self->pg, &select_mates_trees, &self->params, on_places, self);
     if (put_restored(self, fresh(self)) == 0)
         return;
     pg_query(self->pg, &select_taken, &self->params, on_places, self);
@@ -106,13 +134,45 @@ void lane_queue_trees(lane_t *self)
 
 /* --- the tasks that go along --- */
 
-static nodes_t nodes_along(lane_t *self, const pending_t *p)
+/* Of the command's own task, or of the one that it makes the next occurrence of. */
+static nodes_t own_nodes(lane_t *self, const pending_t *p)
 {
-    node_t *node = state_node(self->loaded, &p->command.task);
+    uuid_t place = command_place(&p->command);
+    node_t *node = state_node(self->loaded, &place);
     if (node == NULL || p->refs.along == ALONG_NONE)
         return (nodes_t){0};
-    return p->refs.along == ALONG_TAKEN ? state_taken(self->loaded, node)
-                                        : state_subtasks(self->loaded, node);
+    bool is_taken =
+        p->refs.along == ALONG_TAKEN || (p->refs.along == ALONG_EITHER && node->is_deleted);
+    return is_taken ? state_taken(self->loaded, node) : state_subtasks(self->loaded, node);
+}
+
+static void join(lane_t *self, nodes_t *nodes, const nodes_t *more)
+{
+    node_t **items = arena_alloc(self->arena, (nodes->n_items + more->n_items) * sizeof(node_t *));
+    if (nodes->n_items > 0)
+        memcpy(items, nodes->items, nodes->n_items * sizeof(node_t *));
+    if (more->n_items > 0)
+        memcpy(items + nodes->n_items, more->items, more->n_items * sizeof(node_t *));
+    nodes->items = items;
+    nodes->n_items += more->n_items;
+}
+
+static nodes_t nodes_along(lane_t *self, const pending_t *p)
+{
+    nodes_t nodes = own_nodes(self, p);
+    const state_task_t *own = state_task(self->loaded, &p->refs.mates_of);
+    const state_task_t *mate;
+    if (own == NULL || uuid_is_nil(&own->task.series))
+        return nodes;
+    for (size_t i = 0; (mate = state_task_at(self->loaded, i)) != NULL; i++) {
+        node_t *node = state_node(self->loaded, &mate->task.id);
+        if (mate == own || node == NULL || !uuid_eq(&mate->task.series, &own->task.series))
+            continue;
+        nodes_t more = state_subtasks(self->loaded, node);
+        if (more.n_items > 0)
+            join(self, &nodes, &more);
+    }
+    return nodes;
 }
 
 static size_t count_bytes(const nodes_t *nodes)
@@ -168,8 +228,9 @@ static size_t put_people(lane_t *self, pg_params_t *params, const uuid_t *list, 
 
 static size_t put_people_of(lane_t *self, pg_params_t *params, const pending_t *p)
 {
-    nodes_t nodes = nodes_along(self, p);
-    size_t n = put_people(self, params, &p->refs.target, &p->command.task);
+    nodes_t nodes = own_nodes(self, p);
+    uuid_t place = command_place(&p->command);
+    size_t n = put_people(self, params, &p->refs.target, &place);
     for (size_t i = 0; i < nodes.n_items; i++)
         n += put_people(self, params, &p->refs.target, &nodes.items[i]->id);
     return n;

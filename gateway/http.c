@@ -216,7 +216,8 @@ void http_put_cors(const call_t *call, buf_t *out)
     buf_append_slice(out, origin);
     buf_append_str(out, "\r\nAccess-Control-Allow-Credentials: true\r\n"
                         "Access-Control-Expose-Headers: Command-Id, Command-Rev, ETag, "
-                        "Idempotent-Replay, Location, Request-Id, Retry-After\r\n");
+                        "Idempotent-Replay, Location, Request-Id, Retry-After, "
+                        "Successor-Kept\r\n");
 }
 
 /* A cookie comes along with whatever page makes the browser ask, so a page must say who it is. */

@@ -4,11 +4,12 @@
 
 #define LIST "/v1/lists/{list}"
 #define TASK "/v1/tasks/{task}"
+#define SERIES "/v1/series/{series}"
 
 const route_t routes[] = {
     {METHOD_GET, TASK, ROUTE_FOR_READERS, route_task_get, NULL},
     {METHOD_PATCH, TASK, ROUTE_FOR_WRITERS, route_task_patch, NULL},
-    {METHOD_DELETE, TASK, ROUTE_FOR_WRITERS, route_task_delete, NULL},
+    {METHOD_DELETE, TASK, ROUTE_FOR_WRITERS, route_task_delete, route_task_delete_params},
     {METHOD_POST, TASK "/complete", ROUTE_FOR_WRITERS, route_task_complete, NULL},
     {METHOD_POST, TASK "/reopen", ROUTE_FOR_WRITERS, route_task_reopen, NULL},
     {METHOD_POST, TASK "/move", ROUTE_FOR_WRITERS, route_task_move, NULL},
@@ -40,6 +41,9 @@ const route_t routes[] = {
     {METHOD_POST, "/v1/tokens", ROUTE_FOR_SESSIONS, route_tokens_post, NULL},
     {METHOD_DELETE, "/v1/tokens/{token}", ROUTE_FOR_SESSIONS, route_token_delete, NULL},
     {METHOD_POST, "/v1/commands", ROUTE_FOR_WRITERS, route_commands_post, NULL},
+    {METHOD_GET, SERIES, ROUTE_FOR_READERS, route_series_get, route_series_params},
+    {METHOD_PATCH, SERIES, ROUTE_FOR_WRITERS, route_series_patch, NULL},
+    {METHOD_DELETE, SERIES, ROUTE_FOR_WRITERS, route_series_delete, NULL},
     {METHOD_POST, "/v1/recurrence/preview", ROUTE_FOR_READERS, route_recurrence_preview, NULL},
     {METHOD_GET, "/v1/audit/{list}/verify", ROUTE_FOR_READERS, route_audit_verify, NULL},
     {METHOD_GET, "/v1/ws", ROUTE_FOR_ANYONE, route_ws_plain, NULL},

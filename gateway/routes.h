@@ -75,6 +75,16 @@ void route_task_move(call_t *call);
 void route_task_snooze(call_t *call);
 void route_task_restore(call_t *call);
 
+/* Answers a task with its headers: the result of a command that changed it. */
+void route_task_answer(call_t *call, const result_t *result, int status);
+extern const param_t route_task_delete_params[];
+
+/* --- routes_series.c --- */
+extern const param_t route_series_params[];
+void route_series_get(call_t *call);
+void route_series_patch(call_t *call);
+void route_series_delete(call_t *call);
+
 /* --- routes_tasks.c --- */
 /* $1: account. Column: its time zone. */
 extern const pg_stmt_t select_time_zone;

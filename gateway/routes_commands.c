@@ -86,6 +86,11 @@ static void put_success(item_t *self, const outcome_t *outcome)
     begin_result(self, true);
     buf_format(&self->result, ",\"stream\":\"%.*s\",\"rev\":%lld", UUID_TEXT_CHARS, stream,
                (long long)outcome->rev);
+    if (!uuid_is_nil(&outcome->kept)) {
+        char kept[UUID_TEXT_CHARS];
+        uuid_format(&outcome->kept, kept);
+        buf_format(&self->result, ",\"successor_kept\":\"%.*s\"", UUID_TEXT_CHARS, kept);
+    }
     put_task(self, outcome->body);
     buf_append_byte(&self->result, '}');
 }

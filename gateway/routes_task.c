@@ -71,7 +71,7 @@ static void answer_without_task(call_t *call, const outcome_t *outcome, int stat
     buf_fini(&buf);
 }
 
-static void answer(call_t *call, const result_t *result, int status)
+void route_task_answer(call_t *call, const result_t *result, int status)
 {
     const outcome_t *outcome = &result->outcome;
     write_put_headers(call, result);
@@ -88,7 +88,7 @@ static void on_created(call_t *call, const result_t *result)
     if (!call_succeeded(call, result))
         return;
     write_put_location(call, "/v1/tasks/", &result->outcome.task);
-    answer(call, result, 201);
+    route_task_answer(call, result, 201);
 }
 
 void route_tasks_post(call_t *call)
@@ -108,7 +108,7 @@ void route_tasks_post(call_t *call)
 static void on_changed(call_t *call, const result_t *result)
 {
     if (call_succeeded(call, result))
-        answer(call, result, 200);
+        route_task_answer(call, result, 200);
 }
 
 static void change(call_t *call, op_t op, bool needs_body, bool takes_body)
@@ -129,9 +129,43 @@ void route_task_patch(call_t *call)
     change(call, OP_TASK_PATCH, true, true);
 }
 
+const param_t route_task_delete_params[] = {
+    {"series", PARAM_ONCE},
+    {NULL, PARAM_ONCE},
+};
+
+/* {"series": WORD}, or nothing where the parameter was not sent. */
+static bool read_of_series(call_t *call, slice_t *out)
+{
+    static const char *const words[] = {"this", "all", NULL};
+    problem_t problem = {0};
+    buf_t buf = {0};
+    int word = 0;
+    size_t n = 0;
+    if (!query_words(&call->query, "series", words, 1, &word, &n, call->arena, &problem)) {
+        reply_problem(call, &problem);
+        return false;
+    }
+    if (n == 0)
+        return true;
+    mp_put_map(&buf, 1);
+    mp_put_cstr(&buf, "series");
+    mp_put_cstr(&buf, words[word]);
+    *out = arena_copy(call->arena, buf_slice(&buf));
+    buf_fini(&buf);
+    return true;
+}
+
 void route_task_delete(call_t *call)
 {
-    change(call, OP_TASK_DELETE, false, false);
+    command_t command;
+    if (!write_begin(call, OP_TASK_DELETE, &command))
+        return;
+    command.task = call->ids[0];
+    if (!write_expect_task(call, &command) || !read_of_series(call, &command.data))
+        return;
+    command_fingerprint(&command);
+    call_submit(call, &command, on_changed);
 }
 
 void route_task_complete(call_t *call)

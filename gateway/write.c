@@ -197,6 +197,11 @@ void write_put_headers(call_t *call, const result_t *result)
                  arena_format(call->arena, "%lld", (long long)result->outcome.rev));
     if (result->outcome.is_replay)
         reply_header(call, "Idempotent-Replay", slice_str("true"));
+    if (uuid_is_nil(&result->outcome.kept))
+        return;
+    char kept[UUID_TEXT_CHARS];
+    uuid_format(&result->outcome.kept, kept);
+    reply_header(call, "Successor-Kept", arena_copy(call->arena, slice_of(kept, sizeof kept)));
 }
 
 void write_put_location(call_t *call, const char *path, const uuid_t *id)

@@ -28,7 +28,8 @@ bool write_split_id(call_t *call, slice_t body, uuid_t *id, slice_t *rest);
 bool write_expect_task(call_t *call, command_t *command);
 bool write_expect_list(call_t *call, command_t *command);
 
-/* Adds Command-Rev, and Idempotent-Replay if it was one. */
+/* Adds Command-Rev, Idempotent-Replay if it was one, and Successor-Kept if a next occurrence stays
+ * beside the task that was opened again. */
 void write_put_headers(call_t *call, const result_t *result);
 
 /* Adds Location: a path that ends with a slash, and the id. */

@@ -72,6 +72,8 @@ static void put_success(errand_t *self, const outcome_t *outcome)
     size_t place = begin_result(self->ws, ref_of(self), &self->command.id, true);
     ws_put_id(out, "stream", &outcome->stream);
     ws_put_int(out, "rev", outcome->rev);
+    if (!uuid_is_nil(&outcome->kept))
+        ws_put_id(out, "successor_kept", &outcome->kept);
     size_t before = out->n_bytes;
     if (outcome->body.data != NULL) {
         ws_put_key(out, "task");

@@ -30,6 +30,8 @@ typedef struct {
     uuid_t stream;
     int64_t rev; /* of the command's last event in `stream` */
     uuid_t task; /* nil: none */
+    uuid_t kept; /* the next occurrence of a task that was opened again, where it stays because
+                    somebody has changed it; nil: there is none, or it was taken back */
     slice_t body; /* the task as it reads now, encoded; absent if there is none or the author may
                      not read it */
 } outcome_t;

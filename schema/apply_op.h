@@ -191,8 +191,46 @@ void apply_emit_left(apply_t *self, const uuid_t *account, role_t was);
  * wrong. */
 void apply_read_task(apply_t *self, const task_t *before, task_t *task);
 
+/* Takes away how a task recurs; it stays in its series. */
+void apply_clear_recurrence(task_t *task);
+
 /* The part of it about time: due date and zone, recurrence, reminders. */
 void apply_read_schedule(apply_t *self, const task_t *before, task_t *task);
+
+/* --- series (apply_occurrence.c) --- */
+
+/* A next occurrence that is taken back, with its subtasks. */
+typedef struct {
+    const task_t *task; /* NULL: none */
+    const task_t **subtasks;
+    size_t n_subtasks;
+} take_back_t;
+
+/* The next occurrence of a task that is about to be open again: to be taken back if nobody has
+ * touched it, else noted in the outcome. False, and put off: its subtasks are not known. */
+bool apply_find_next(apply_t *self, const task_t *task, take_back_t *out);
+
+/* Deletes it. */
+void apply_take_back(apply_t *self, const take_back_t *next);
+
+/* Ends the series of a task that is being deleted: its other open occurrences are deleted, and the
+ * last one, if it is closed, recurs no more. False, and put off: not all is known. */
+bool apply_end_series(apply_t *self, const task_t *task);
+
+/* Open copies of what is under a closed occurrence. */
+typedef struct {
+    task_t *items; /* each before what it is under */
+    size_t n_items;
+    size_t n_levels; /* of them */
+} copies_t;
+
+/* The reminders of a task in one that is made after it: those before the due date, with ids of
+ * their own. */
+void apply_inherit_reminders(const task_t *before, task_t *task);
+
+/* Makes copies for the occurrence that follows `before`; due dates move as far as its own did.
+ * False, and put off: not all is known. */
+bool apply_copy_subtasks(apply_t *self, const task_t *before, const task_t *next, copies_t *out);
 
 /* Whether the account is a member of the command's list now. */
 bool apply_is_member(apply_t *self, const uuid_t *account);

@@ -7,7 +7,7 @@
 
 #define MAX_DATE_BYTES 32
 
-static void clear_recurrence(task_t *task)
+void apply_clear_recurrence(task_t *task)
 {
     task->rule = slice_none();
     task->from = FROM_DUE;
@@ -247,7 +247,7 @@ void apply_read_recurrence(schedule_t *self)
     data_map_t map;
     data_is_t is = data_get(&self->apply->data, "recurrence", &value);
     if (is == DATA_NULL)
-        clear_recurrence(self->task);
+        apply_clear_recurrence(self->task);
     if (self->task->rule.data != NULL && self->task->due.data != NULL && !self->is_due_wrong)
         follow_due(self);
     if (is == DATA_GIVEN && data_map(&value, &map))

@@ -30,9 +30,11 @@ static bool read_succeed(apply_t *self, succeed_t *out)
  * another successor to come, or none. */
 static bool is_still_closed(apply_t *self, const task_t *task, int64_t closed_rev)
 {
-    if (!uuid_eq(&task->list, &self->list_id) || task->deleted_at_us != INSTANT_NONE)
+    if (!uuid_eq(&task->list, &self->list_id))
         return apply_refuse(self, ERR_CONFLICT, "The task before is no longer in this list.");
-    if (task_is_live(task) || task->closed_rev != closed_rev)
+    if (!uuid_is_nil(&state_task(self->state, &task->id)->deleted_with))
+        return apply_refuse(self, ERR_CONFLICT, "The task before went with what it was under.");
+    if (task_is_live(task) || task->closed_rev != closed_rev || closed_rev == 0)
         return apply_refuse(self, ERR_CONFLICT, "The task before was closed by another event.");
     if (task->rule.data == NULL)
         return apply_refuse(self, ERR_CONFLICT, "The task before does not recur any more.");
@@ -57,7 +59,7 @@ static bool has_room(apply_t *self, const task_t *before, next_due_t *next)
 }
 
 /* Those with an instant of their own were for the former occurrence. */
-static void inherit_reminders(const task_t *before, task_t *task)
+void apply_inherit_reminders(const task_t *before, task_t *task)
 {
     task->n_reminders = 0;
     for (uint32_t i = 0; i < before->n_reminders; i++) {
@@ -69,12 +71,12 @@ static void inherit_reminders(const task_t *before, task_t *task)
     }
 }
 
-/* The successor is under what its predecessor is under, while there is room; its subtasks stay
- * where they are. */
-static bool has_place(apply_t *self, const task_t *before)
+/* The successor is under what its predecessor is under, while there is room for all of it. */
+static bool has_place(apply_t *self, const task_t *before, const copies_t *copies)
 {
     node_t *parent = state_node(self->state, &before->parent);
-    return parent != NULL && apply_refuse_place(self, parent, 0, 0) == NULL;
+    return parent != NULL && parent->is_there && !parent->is_deleted &&
+           apply_refuse_place(self, parent, copies->n_items, copies->n_levels) == NULL;
 }
 
 /* Dates that are past need not be skipped any more. */
@@ -100,14 +102,11 @@ static task_t next_occurrence(apply_t *self, const task_t *before, const next_du
     task.id = self->task_id;
     task.status = STATUS_OPEN;
     inherit_rule(before, next, &task);
-    if (!apply_is_member(self, &before->assignee))
-        task.assignee = UUID_NIL;
-    if (!has_place(self, before))
-        task.parent = UUID_NIL;
     task.created_at_us = self->now_us;
     task.completed_at_us = INSTANT_NONE;
+    task.deleted_at_us = INSTANT_NONE;
     task.closed_rev = 0;
-    inherit_reminders(before, &task);
+    apply_inherit_reminders(before, &task);
     return task;
 }
 
@@ -134,6 +133,13 @@ static void succeed_task(apply_t *self)
         !has_room(self, before, &next))
         return;
     task_t task = next_occurrence(self, before, &next);
+    copies_t copies;
+    if (!apply_drop_strangers(self, &task) || !apply_copy_subtasks(self, before, &task, &copies))
+        return;
+    if (!has_place(self, before, &copies))
+        task.parent = UUID_NIL;
+    for (size_t i = 0; i < copies.n_items; i++)
+        apply_change_task(self, NULL, EVENT_TASK_CREATED, &copies.items[i], &UUID_NIL);
     apply_commit_task(self, EVENT_TASK_CREATED, &task);
 }
 

@@ -92,6 +92,10 @@ static void patch_task(apply_t *self)
     if (!apply_close_data(self))
         return;
     event_type_t type = follow_status(self, before->status, &task);
+    take_back_t next = {0};
+    if (type == EVENT_TASK_REOPENED && !apply_find_next(self, before, &next))
+        return;
+    apply_take_back(self, &next);
     apply_commit_task(self, type, &task);
 }
 
@@ -134,10 +138,14 @@ static void reopen_task(apply_t *self)
         !apply_close_data(self))
         return;
     task_t task = self->task->task;
+    take_back_t next = {0};
     if (is_closed(task.status)) {
+        if (!apply_find_next(self, &self->task->task, &next))
+            return;
         task.status = STATUS_OPEN;
         open_task(&task);
     }
+    apply_take_back(self, &next);
     apply_commit_task(self, EVENT_TASK_REOPENED, &task);
 }
 

@@ -103,14 +103,42 @@ bool apply_find_subtasks(apply_t *self, nodes_t *out)
 
 /* --- delete --- */
 
+typedef enum { SERIES_THIS, SERIES_ALL } of_series_t;
+
+static int read_of_series(apply_t *self)
+{
+    static const char *const words[] = {"this", "all", NULL};
+    data_value_t value;
+    int word = SERIES_THIS;
+    if (data_get(&self->data, "series", &value) == DATA_GIVEN)
+        data_word(&value, words, &word);
+    return word;
+}
+
+/* An open occurrence that is deleted by itself is closed by that, so that the next one comes. Of a
+ * series that ends an open one keeps its rule, for whoever restores it. */
+static void leave_series(apply_t *self, int of_series, task_t *task)
+{
+    bool is_open = task_is_live(&self->task->task);
+    if (task->rule.data == NULL)
+        return;
+    if (of_series == SERIES_THIS && is_open)
+        task->closed_rev = apply_next_rev(self->stream);
+    if (of_series == SERIES_ALL && !is_open)
+        apply_clear_recurrence(task);
+}
+
 static void remove_task(apply_t *self)
 {
     const task_t **subtasks;
-    if (!apply_enter_task(self, true) || !apply_expect_task(self) || !apply_open_data(self) ||
-        !apply_close_data(self))
+    if (!apply_enter_task(self, true) || !apply_expect_task(self) || !apply_open_data(self))
+        return;
+    int of_series = read_of_series(self);
+    if (!apply_close_data(self))
         return;
     nodes_t nodes;
-    if (!apply_find_subtasks(self, &nodes) || !apply_load_tasks(self, &nodes, &subtasks))
+    if (!apply_find_subtasks(self, &nodes) || !apply_load_tasks(self, &nodes, &subtasks) ||
+        (of_series == SERIES_ALL && !apply_end_series(self, &self->task->task)))
         return;
     for (size_t i = 0; i < nodes.n_items; i++) {
         task_t subtask = *subtasks[i];
@@ -119,6 +147,7 @@ static void remove_task(apply_t *self)
     }
     task_t task = self->task->task;
     task.deleted_at_us = self->now_us;
+    leave_series(self, of_series, &task);
     apply_commit_task(self, EVENT_TASK_DELETED, &task);
 }
 
@@ -165,12 +194,23 @@ static task_t *restored(apply_t *self, const task_t **subtasks, size_t n_subtask
     return afters;
 }
 
+/* An open occurrence that was closed by being deleted is open again, as if it were reopened. */
+static bool return_to_series(apply_t *self, task_t *task, take_back_t *next)
+{
+    if (!task_is_live(task) || task->closed_rev == 0)
+        return true;
+    task->closed_rev = 0;
+    return apply_find_next(self, task, next);
+}
+
 static void commit_restored(apply_t *self, const task_t **subtasks, size_t n_subtasks, task_t *task)
 {
     task_t *afters = restored(self, subtasks, n_subtasks);
+    take_back_t next = {0};
     task->deleted_at_us = INSTANT_NONE;
-    if (afters == NULL || !apply_drop_strangers(self, task))
+    if (afters == NULL || !apply_drop_strangers(self, task) || !return_to_series(self, task, &next))
         return;
+    apply_take_back(self, &next);
     for (size_t i = 0; i < n_subtasks; i++)
         apply_change_task(self, subtasks[i], EVENT_TASK_RESTORED, &afters[i], &UUID_NIL);
     apply_commit_task(self, EVENT_TASK_RESTORED, task);

@@ -124,8 +124,9 @@ uuid_t command_list(const command_t *command);
 #define COMMAND_MAX_TASKS 2
 #define COMMAND_MAX_TREES 2
 
-/* Which other tasks go the way of the command's task. */
-typedef enum { ALONG_NONE, ALONG_SUBTASKS, ALONG_TAKEN } along_t;
+/* Which other tasks go the way of the command's task: what is under it, what it took along when it
+ * was deleted, or the latter if it is deleted, else the former. */
+typedef enum { ALONG_NONE, ALONG_SUBTASKS, ALONG_TAKEN, ALONG_EITHER } along_t;
 
 typedef struct {
     uuid_t list;
@@ -151,7 +152,9 @@ typedef struct {
     bool any_account; /* whether there is an account at all, which is true or false while all shards
                          are locked */
     uuid_t series_of; /* nil: none; else the task, among `tasks`, whose (series, occurrence + 1) is
-                         looked for, and the membership of whose assignee */
+                         looked for */
+    uuid_t mates_of; /* nil: none; else the task of whose series the next occurrence, the open ones
+                        and the last are loaded, with all their subtasks */
     uuid_t members_of; /* nil: none; else the list of which all members are loaded, and the streams
                           of their accounts */
     uuid_t leaving; /* nil: none; else the account of which it is counted in how many lists it is */

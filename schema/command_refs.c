@@ -97,6 +97,23 @@ static void add_move(command_refs_t *refs, const command_t *command, const uuid_
     add_member(refs, &refs->target, &command->author);
 }
 
+static bool has_word(const command_t *command, const char *key, const char *word)
+{
+    slice_t value = slice_none();
+    slice_t text;
+    if (command->data.data == NULL || !mp_map_find(command->data, key, &value))
+        return false;
+    mp_reader_t reader = mp_reader(value);
+    return mp_get_str(&reader, &text) && slice_is(text, word);
+}
+
+/* What is opened again takes back what came after it. */
+static void add_mates(command_refs_t *refs, const uuid_t *task)
+{
+    refs->mates_of = *task;
+    add_tree(refs, task);
+}
+
 /* Those about a task, for an author who is a member. */
 static void refer_to_task(const command_t *command, const uuid_t *list, const uuid_t *task,
                           command_refs_t *out)
@@ -107,17 +124,25 @@ static void refer_to_task(const command_t *command, const uuid_t *list, const uu
         uuid_t assignee = id_in_data(command, "assignee");
         add_member(out, list, &assignee);
         add_parent(out, command, task);
+        if (has_word(command, "status", "open") || has_word(command, "status", "in_progress"))
+            add_mates(out, task);
+    } else if (op == OP_TASK_REOPEN) {
+        add_mates(out, task);
     } else if (op == OP_TASK_DELETE) {
         add_tree(out, task);
         out->along = ALONG_SUBTASKS;
+        if (has_word(command, "series", "all"))
+            add_mates(out, task);
     } else if (op == OP_TASK_RESTORE) {
-        add_tree(out, task);
+        add_mates(out, task);
         out->along = ALONG_TAKEN;
         out->target = *list;
     } else if (op == OP_TASK_MOVE) {
         add_move(out, command, task);
     } else if (op == OP_TASK_SUCCEED) {
         out->series_of = id_in_data(command, "succeeds");
+        out->along = ALONG_EITHER;
+        out->target = *list;
         add_tree(out, &out->series_of);
         add_id(out->tasks, &out->n_tasks, &out->series_of);
     }

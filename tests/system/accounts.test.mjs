@@ -265,7 +265,7 @@ describe('accounts', { timeout: 600_000 }, () => {
     assert.equal(allowed.headers.get('access-control-allow-credentials'), 'true');
     assert.match(allowed.headers.get('vary'), /Origin/);
     const shown = (await anyone().get('/v1/me', { Origin: 'https://app.example.org' })).headers.get('access-control-expose-headers');
-    for (const name of ['ETag', 'Location', 'Command-Id', 'Idempotent-Replay', 'Request-Id', 'Retry-After']) assert.ok(shown.split(', ').includes(name));
+    for (const name of ['ETag', 'Location', 'Command-Id', 'Idempotent-Replay', 'Request-Id', 'Retry-After', 'Successor-Kept']) assert.ok(shown.split(', ').includes(name));
     const other = await ask('https://evil.example');
     assert.equal(other.headers.get('access-control-allow-methods'), null);
     assert.equal(other.headers.get('access-control-allow-origin'), null);

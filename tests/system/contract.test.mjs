@@ -56,6 +56,9 @@ const table = [
   row('POST', '/v1/tasks/{task}/snooze', EDIT(200), { for: 'PT1H' }),
   row('POST', '/v1/tasks/{task}/restore', EDIT(200)),
   row('GET', '/v1/tasks/{task}/history', READ),
+  row('GET', '/v1/series/{series}', READ),
+  row('PATCH', '/v1/series/{series}', EDIT(200), title),
+  row('DELETE', '/v1/series/{series}', EDIT(200)),
   row('POST', '/v1/commands', MINE(200), { commands: [] }),
   row('POST', '/v1/recurrence/preview', MINE(200), { rule: 'daily', due: '2026-11-23' }),
   row('GET', '/v1/audit/{list}/verify', READ),
@@ -109,6 +112,9 @@ describe('the contract', { timeout: 600_000 }, () => {
     const values = { list: (fresh ? await shared() : list).id, account: people.viewer.account };
     if (fresh === 'deleted list') assert.equal((await people.owner.delete(`/v1/lists/${values.list}`)).status, 204);
     if (text.includes('{task}')) values.task = (await people.owner.task(list.id)).id;
+    if (text.includes('{series}')) {
+      values.series = (await people.owner.task(list.id, { due: '2030-01-01', recurrence: { rule: 'daily' } })).series;
+    }
     if (text.includes('{token}')) values.token = granted(await people.owner.post('/v1/tokens', { name: 'x', scopes: ['read'] }), 201).id;
     if (text.includes('{email}')) values.email = (await Client.register(bench.taskwire.url)).email;
     return text.replace(/\{(\w+)\}/g, (_, name) => values[name]);

@@ -64,7 +64,7 @@ describe('the examples', { timeout: 300_000 }, () => {
     granted(await client.patch(`/v1/tasks/${task.id}`, { priority: 'high' }));
     const token = granted(await client.post('/v1/tokens', { name: 'x', scopes: ['read'] }), 201);
     const other = await client.list('Another');
-    return { list: list.id, task: task.id, token: token.id, account: ben.account, me: client.account, other: other.id, command: uuid() };
+    return { list: list.id, task: task.id, series: task.series, token: token.id, account: ben.account, me: client.account, other: other.id, command: uuid() };
   }
 
   const fill = (example, values) => JSON.parse(JSON.stringify(example), (_, value) => values[IDS[value]] ?? value);

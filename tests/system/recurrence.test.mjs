@@ -3,8 +3,8 @@
 import { describe, it, before, after } from 'node:test';
 import assert from 'node:assert/strict';
 import { Bench } from '../lib/program.mjs';
-import { Client } from '../lib/client.mjs';
-import { granted } from '../lib/expect.mjs';
+import { Client, uuid } from '../lib/client.mjs';
+import { granted, refused } from '../lib/expect.mjs';
 import { readAll } from '../lib/pages.mjs';
 import { waitFor } from '../lib/wait.mjs';
 
@@ -155,13 +155,122 @@ describe('recurrence', { timeout: 600_000 }, () => {
     assert.deepEqual((await seriesOf(list, task)).map((one) => one.occurrence), [1, 2]);
   });
 
-  it('without a rule any more, deleted, or not recurring, a task has no successor', async () => {
+  it('one of fifty clients that complete at once makes the successor; a move in between takes it along', async () => {
+    const [list, other] = [await me.list(), await me.list()];
+    const task = await me.task(list.id, { due: '2030-01-01', recurrence: { rule: 'daily' } });
+    await Promise.all(Array.from({ length: 50 }, () => complete(task)));
+    await settle(list);
+    assert.deepEqual((await seriesOf(list, task)).map((one) => one.occurrence), [1, 2]);
+    const [second] = (await seriesOf(list, task)).filter((one) => one.occurrence === 2);
+    const [, moved] = await Promise.all([complete(second), me.post(`/v1/tasks/${second.id}/move`, { list: other.id })]);
+    granted(moved);
+    const third = await waitFor(async () => [...await seriesOf(list, task), ...await seriesOf(other, task)].find((one) => one.occurrence === 3), 'the third');
+    await settle(list);
+    await settle(other);
+    const numbers = [...await seriesOf(list, task), ...await seriesOf(other, task)].map((one) => one.occurrence).sort();
+    assert.deepEqual(numbers, [1, 2, 3]);
+    assert.equal(third.due, '2030-01-03');
+  });
+
+  it('reopening takes the successor back, unless somebody has changed it', async () => {
+    const list = await me.list();
+    const task = await me.task(list.id, { due: '2030-01-01', recurrence: { rule: 'daily' } });
+    const under = await me.task(list.id, { title: 'a part', parent: task.id });
+    await complete(task);
+    const first = await occurrence(list, task, 2);
+    const copies = (await all(list)).filter((one) => one.parent === first.id);
+    assert.deepEqual(copies.map((one) => [one.title, one.status]), [['a part', 'open']]);
+    assert.notEqual(copies[0].id, under.id);
+    const reopened = await me.post(`/v1/tasks/${task.id}/reopen`);
+    granted(reopened);
+    assert.equal(reopened.headers.get('Successor-Kept'), null);
+    assert.deepEqual((await seriesOf(list, task)).map((one) => one.occurrence), [1]);
+    await complete(task);
+    const again = await occurrence(list, task, 2);
+    assert.notEqual(again.id, first.id);
+    granted(await me.patch(`/v1/tasks/${again.id}`, { notes: 'mine' }));
+    const beside = await me.post(`/v1/tasks/${task.id}/reopen`);
+    granted(beside);
+    assert.equal(beside.headers.get('Successor-Kept'), again.id);
+    await complete(task);
+    await settle(list);
+    assert.deepEqual((await seriesOf(list, task)).map((one) => one.id).sort(), [task.id, again.id].sort());
+    const { results: [result] } = granted(await me.post('/v1/commands', { commands: [{ id: uuid(), op: 'task.reopen', task: task.id }] }));
+    assert.deepEqual([result.ok, result.successor_kept], [true, again.id]);
+  });
+
+  it('deleting an occurrence lets the next one come; deleting the series ends it', async () => {
+    const list = await me.list();
+    const make = () => me.task(list.id, { due: '2030-01-01', recurrence: { rule: 'daily' } });
+    const one = await make();
+    granted(await me.delete(`/v1/tasks/${one.id}`));
+    assert.equal((await occurrence(list, one, 2)).due, '2030-01-02');
+    granted(await me.post(`/v1/tasks/${one.id}/restore`));
+    assert.deepEqual((await seriesOf(list, one)).map((task) => task.occurrence), [1], 'and restoring takes it back');
+    const two = await make();
+    await complete(two);
+    const open = await occurrence(list, two, 2);
+    granted(await me.delete(`/v1/tasks/${two.id}?series=all`));
+    await settle(list);
+    assert.deepEqual(await seriesOf(list, two), [], 'the open one went along');
+    assert.equal((await me.get(`/v1/tasks/${open.id}`)).status, 404);
+    refused(await me.delete(`/v1/tasks/${one.id}?series=some`), 400, 'malformed');
+  });
+
+  it('a series is read, changed and ended as a whole', async () => {
+    const list = await me.list();
+    const task = await me.task(list.id, { title: 'rent', due: '2030-01-31', recurrence: { rule: 'monthly', skip: ['2030-04-30'] } });
+    const path = `/v1/series/${task.series}`;
+    await complete(task);
+    const second = await occurrence(list, task, 2);
+    const series = granted(await me.get(`${path}?upcoming=3&limit=1`));
+    assert.deepEqual(series.items.map((one) => one.id), [second.id]);
+    assert.deepEqual(series.upcoming.map((one) => one.due), ['2030-03-31', '2030-05-31', '2030-06-30']);
+    assert.equal(series.upcoming[0].due_at, '2030-03-31T21:59:59.999999Z');
+    const rest = granted(await me.get(`${path}?limit=1&cursor=${encodeURIComponent(series.next)}`));
+    assert.deepEqual([rest.items.map((one) => one.id), rest.next], [[task.id], null]);
+
+    const changed = granted(await me.patch(path, { title: 'Rent', due: '2030-02-15' }));
+    assert.deepEqual([changed.id, changed.title, changed.recurrence.start], [second.id, 'Rent', '2030-02-15']);
+    await complete(second);
+    const third = await occurrence(list, task, 3);
+    assert.deepEqual([third.title, third.due], ['Rent', '2030-03-15']);
+    assert.equal(granted(await me.patch(path, { recurrence: { rule: 'FREQ=MONTHLY;BYDAY=-1FR' } })).recurrence.start, '2030-03-29');
+
+    const key = { 'Idempotency-Key': uuid() };
+    assert.equal(granted(await me.delete(path, key)).id, third.id);
+    const repeat = await me.delete(path, key);
+    assert.equal(repeat.headers.get('Idempotent-Replay'), 'true');
+    await settle(list);
+    assert.deepEqual((await seriesOf(list, task)).map((one) => [one.status, one.recurrence === null]), [['done', false], ['done', false]]);
+    refused(await me.patch(path, { title: 'x' }), 409, 'conflict');
+    assert.deepEqual(granted(await me.get(path)).upcoming, []);
+    refused(await me.get(`/v1/series/${uuid()}`), 404, 'not_found');
+    refused(await me.delete(`/v1/series/${uuid()}`), 404, 'not_found');
+    refused(await me.get(`${path}?upcoming=501`), 400, 'malformed');
+  });
+
+  it('a patch of a series finds the open occurrence, whoever completes it meanwhile', async () => {
+    const list = await me.list();
+    const task = await me.task(list.id, { due: '2030-01-01', recurrence: { rule: 'daily' } });
+    await Promise.all(Array.from({ length: 10 }, async (_, i) => {
+      const { items } = granted(await me.get(`/v1/series/${task.series}`));
+      const open = items.find((one) => one.status === 'open');
+      await Promise.all([open && me.post(`/v1/tasks/${open.id}/complete`), me.patch(`/v1/series/${task.series}`, { notes: `${i}` })]);
+    }));
+    await settle(list);
+    const all = await seriesOf(list, task);
+    assert.deepEqual(all.map((one) => one.occurrence), all.map((_, i) => i + 1));
+    assert.equal(all.filter((one) => one.status === 'open').length, 1);
+  });
+
+  it('without a rule any more, deleted with its series, or not recurring, a task has no successor', async () => {
     const list = await me.list();
     const make = (fields) => me.task(list.id, { due: '2030-01-01', recurrence: { rule: 'daily' }, ...fields });
     const [stopped, deleted, plain] = [await make(), await make(), await make({ recurrence: null })];
     granted(await me.patch(`/v1/tasks/${stopped.id}`, { recurrence: null }));
     await complete(stopped);
-    granted(await me.delete(`/v1/tasks/${deleted.id}`));
+    granted(await me.delete(`/v1/tasks/${deleted.id}?series=all`));
     await complete(plain);
     await settle(list);
     assert.deepEqual((await all(list)).filter((task) => task.title === 'A task').map((task) => task.id).sort(), [stopped.id, plain.id].sort());

@@ -100,6 +100,8 @@ static void a_completed_occurrence_has_one_successor(void **state)
     assert_int_equal(succeed(core, 3), ERR_OK);
     assert_int_equal(succeed(core, 3), ERR_EXISTS);
     assert_int_equal(succeed_as(core, &author_recurrence, &id, 3), ERR_EXISTS);
+    core->now_us += US_PER_S;
+    assert_int_equal(core_do(core, &core->anna, "task.patch", &T2, "{'notes':'n2'}"), ERR_OK);
     assert_int_equal(core_do(core, &core->anna, "task.reopen", &T1, NULL), ERR_OK);
     assert_int_equal(core_do(core, &core->anna, "task.complete", &T1, NULL), ERR_OK);
     int64_t closed_rev = core_task(core, &T1)->closed_rev;
@@ -163,8 +165,18 @@ static void a_task_that_is_gone_or_does_not_recur_has_no_successor(void **state)
     assert_int_equal(patch(core, "{'recurrence':null}"), ERR_OK);
     assert_int_equal(succeed(core, 3), ERR_CONFLICT);
     assert_int_equal(patch(core, "{'recurrence':{'rule':'daily'}}"), ERR_OK);
-    assert_int_equal(core_do(core, &core->anna, "task.delete", &T1, NULL), ERR_OK);
+    assert_int_equal(core_do(core, &core->anna, "task.delete", &T1, "{'series':'all'}"), ERR_OK);
     assert_int_equal(succeed(core, 3), ERR_CONFLICT);
+}
+
+static void a_closed_occurrence_that_was_deleted_still_has_its_successor(void **state)
+{
+    core_t *core = *state;
+    make_done(core);
+    assert_int_equal(core_do(core, &core->anna, "task.delete", &T1, NULL), ERR_OK);
+    assert_int_equal(core_task(core, &T1)->closed_rev, 3);
+    assert_int_equal(succeed(core, 3), ERR_OK);
+    assert_int_equal(core_task(core, &T2)->deleted_at_us, INSTANT_NONE);
 }
 
 static void a_series_ends_where_its_rule_does(void **state)
@@ -338,6 +350,7 @@ int main(void)
         TEST(a_skipped_occurrence_has_a_successor_too),
         TEST(a_task_that_is_not_closed_by_that_event_has_no_successor),
         TEST(a_task_that_is_gone_or_does_not_recur_has_no_successor),
+        TEST(a_closed_occurrence_that_was_deleted_still_has_its_successor),
         TEST(a_series_ends_where_its_rule_does),
         TEST(an_archived_list_still_gets_its_successor_and_a_deleted_one_does_not),
         TEST(only_the_actor_makes_successors),

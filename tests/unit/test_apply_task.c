@@ -353,7 +353,8 @@ static void a_deleted_task_is_gone(void **state)
     assert_int_equal(core_do(core, &core->anna, "task.delete", &T1, "{'x':1}"), ERR_INVALID);
     assert_int_equal(core_do(core, &core->anna, "task.delete", &T1, NULL), ERR_OK);
     assert_int_equal(core_event(core, 0)->type, EVENT_TASK_DELETED);
-    assert_int_equal(count_pairs(core_event(core, 0)->set), 1);
+    assert_int_equal(count_pairs(core_event(core, 0)->set), 2);
+    assert_true(core_has(core, core_event(core, 0)->set, "closed_rev", "3"));
     assert_true(core_has(core, core_event(core, 0)->set, "deleted_at", "'2026-11-23T08:00:00Z'"));
     assert_int_equal(state_stream(core->state, &core->list)->n_open, 0);
     assert_false(state_has_occurrence(core->state, &T1, 1));
