@@ -212,6 +212,8 @@ static int run_network(supervisor_t *supervisor, program_t *self, const config_t
     if (!supervisor_is_clean(supervisor))
         _exit(code); /* what still runs must not find its memory gone */
     unbuild(self);
+    if (!kafka_is_clean())
+        _exit(code);
     return code;
 }
 

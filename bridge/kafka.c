@@ -23,6 +23,7 @@
 
 #define MAX_INSTANCES 64 /* of one DATA_DIR */
 #define INSTANCE_BYTES 8
+#define LOG_DEBUG_OF_SYSLOG 7
 #define END_STEP_US 5000
 
 #define P (1u << KAFKA_PRODUCER)
@@ -161,6 +162,9 @@ static void on_log(const rd_kafka_t *handle, int level, const char *facility, co
 {
     buf_t shown = {0};
     (void)handle;
+    /* The same settings are given to producers and consumers: what either does not need it says. */
+    if (strcmp(facility, "CONFWARN") == 0)
+        level = LOG_DEBUG_OF_SYSLOG;
     mask_secrets(text, &shown);
     log_line(level_of(level), "kafka", "librdkafka", "about=%s words=\"%.*s\"", facility,
              (int)shown.n_bytes, (const char *)shown.data);
@@ -358,6 +362,14 @@ typedef struct {
     atomic_int n_users; /* the thread and who waits for it: the last one frees */
 } ending_t;
 
+/* Of the library's, not of ours: it may outlive whoever had the handle. */
+static atomic_int n_endings;
+
+bool kafka_is_clean(void)
+{
+    return atomic_load(&n_endings) == 0;
+}
+
 static void release(ending_t *self)
 {
     if (atomic_fetch_sub(&self->n_users, 1) == 1)
@@ -373,6 +385,7 @@ static void *end_handle(void *arg)
     /* A consumer has been closed by its owner, or is left to its session timeout. */
     rd_kafka_destroy_flags(self->handle, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
     atomic_store(&self->is_done, true);
+    atomic_fetch_sub(&n_endings, 1);
     release(self);
     return NULL;
 }
@@ -388,6 +401,7 @@ bool kafka_end(struct rd_kafka_s **handle_p, int64_t deadline_mono_us)
     self->handle = *handle_p;
     *handle_p = NULL;
     atomic_init(&self->n_users, 2);
+    atomic_fetch_add(&n_endings, 1);
     if (pthread_create(&thread, NULL, end_handle, self) != 0) {
         free(self); /* no threads left: better its memory is lost than that we hang */
         return false;

@@ -72,4 +72,8 @@ const char *kafka_words(int code);
  * delivered are gone. Owns: takes the handle, which may be NULL. */
 bool kafka_end(struct rd_kafka_s **handle_p, int64_t deadline_mono_us);
 
+/* Whether no handle is still being destroyed: else the program must end by _exit, for their threads
+ * must not find its memory gone. Thread: any. */
+bool kafka_is_clean(void);
+
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A term of the dispatch begins when the lease is won and ends when it is lost. Everything that
- * touches the database goes through one pipelined connection: reading the log, saving positions,
- * dead letters. */
+/* A term of the dispatch, or in Kafka mode of the publisher, begins when the lease is won and ends
+ * when it is lost. Everything that touches the database goes through one pipelined connection:
+ * reading the log, saving positions, dead letters. */
 #include "bridge/relay.h"
 
 #include "actors/eventlog.h"
@@ -10,6 +10,8 @@
 #include "actors/pg_loop.h"
 #include "bridge/dispatch.h"
 #include "bridge/lease.h"
+#include "bridge/progress.h"
+#include "bridge/publisher.h"
 
 #include <stdlib.h>
 
@@ -19,6 +21,9 @@
 /* From one reading to the next. Each costs every actor a transaction, and nobody waits for them as
  * clients wait for sync; what the writer commits meanwhile comes with the next. */
 #define GATHER_US INT64_C(10000)
+/* In Kafka mode they do wait, and a reading costs nobody else anything. */
+#define GATHER_KAFKA_US INT64_C(1000)
+#define READ_EVENTS_KAFKA 4096
 /* What could not be read is read again. */
 #define RETRY_US INT64_C(100000)
 
@@ -28,27 +33,92 @@ struct relay {
     lease_t lease;
     pg_t *pg;
     pg_loop_t loop;
-    dispatch_t *dispatch;
+    dispatch_t *dispatch; /* NULL in Kafka mode */
+    publisher_t *publisher; /* NULL in local mode */
     port_t *reminder;
     bool is_leading; /* and told so */
     shard_set_t grown; /* may have more to read */
     shard_set_t passed_over; /* of them, that the last reading left out: they come first */
     bool is_reading;
+    uint64_t read_run; /* of the publisher, when the reading began */
     int64_t read_mono_us; /* the next reading: not before */
     int64_t poll_mono_us;
     metric_t *lag_seconds;
     metric_t *leading;
 };
 
+/* --- where events go --- */
+
+static bool is_on(const relay_t *self)
+{
+    return self->publisher != NULL ? publisher_is_on(self->publisher)
+                                   : dispatch_is_on(self->dispatch);
+}
+
+static slice_t term_epoch(const relay_t *self)
+{
+    return self->publisher != NULL ? publisher_epoch(self->publisher)
+                                   : dispatch_epoch(self->dispatch);
+}
+
+static void begin_term(relay_t *self, slice_t epoch)
+{
+    if (self->publisher != NULL)
+        publisher_begin(self->publisher, epoch);
+    else if (dispatch_is_off(self->dispatch))
+        (void)dispatch_begin(self->dispatch, epoch, SHARDS_ALL);
+}
+
+static void end_term(relay_t *self)
+{
+    if (self->publisher != NULL)
+        publisher_end(self->publisher);
+    else
+        dispatch_end(self->dispatch);
+}
+
+static bool has_room(const relay_t *self)
+{
+    return self->publisher != NULL ? publisher_has_room(self->publisher)
+                                   : dispatch_has_room(self->dispatch);
+}
+
+/* The last id of each shard that has gone there. */
+static const int64_t *gone(const relay_t *self)
+{
+    return self->publisher != NULL ? publisher_taken(self->publisher)
+                                   : dispatch_handed(self->dispatch);
+}
+
+static uint64_t run_of(const relay_t *self)
+{
+    return self->publisher != NULL ? publisher_run(self->publisher) : 0;
+}
+
+/* False: there is no room. */
+static bool offer(relay_t *self, const log_event_t *event)
+{
+    if (self->publisher != NULL)
+        return publisher_offer(self->publisher, event);
+    int64_t before = dispatch_handed(self->dispatch)[event->shard];
+    return dispatch_offer(self->dispatch, event, before) != DISPATCH_NO_ROOM;
+}
+
+static int64_t oldest_us(const relay_t *self)
+{
+    return self->publisher != NULL ? publisher_oldest_us(self->publisher)
+                                   : dispatch_oldest_us(self->dispatch);
+}
+
 /* --- handing out --- */
 
 static void on_event(void *arg, const log_event_t *event)
 {
     relay_t *self = arg;
-    if (!self->is_leading)
-        return;
-    int64_t before = dispatch_handed(self->dispatch)[event->shard];
-    if (dispatch_offer(self->dispatch, event, before) != DISPATCH_NO_ROOM)
+    /* Positions that have gone back since are none that this reading goes on from; and nothing
+     * overtakes what there was no room for. */
+    if (!self->is_leading || self->read_run != run_of(self) ||
+        (self->passed_over >> event->shard & 1) != 0 || offer(self, event))
         return;
     /* The rest is read again when there is room. */
     self->passed_over |= (shard_set_t)1 << event->shard;
@@ -59,7 +129,10 @@ static void on_read(void *arg, const eventlog_end_t *end)
 {
     relay_t *self = arg;
     self->is_reading = false;
-    dispatch_flush(self->dispatch);
+    if (self->dispatch != NULL)
+        dispatch_flush(self->dispatch);
+    if (self->read_run != run_of(self))
+        self->grown = SHARDS_ALL;
     if (end->fate == PG_OK)
         self->grown |= end->more;
     if (self->grown & (end->more | self->passed_over))
@@ -71,12 +144,12 @@ static void on_read(void *arg, const eventlog_end_t *end)
 static bool can_read(const relay_t *self, now_t now)
 {
     return now.mono_us >= self->read_mono_us && self->is_leading && !self->is_reading &&
-           self->grown != 0 && dispatch_has_room(self->dispatch) && pg_is_ready(self->pg);
+           self->grown != 0 && has_room(self) && pg_is_ready(self->pg);
 }
 
 static void read_on(relay_t *self, now_t now)
 {
-    if (now.mono_us >= self->poll_mono_us) {
+    if (now.mono_us >= self->poll_mono_us || self->read_run != run_of(self)) {
         self->poll_mono_us = now.mono_us + POLL_US;
         self->grown = SHARDS_ALL;
     }
@@ -86,13 +159,14 @@ static void read_on(relay_t *self, now_t now)
     self->passed_over = 0;
     self->grown &= ~shards;
     const eventlog_reader_t reader = {on_event, on_read, self};
-    if (eventlog_read(self->pg, dispatch_handed(self->dispatch), shards, READ_EVENTS, &reader) !=
-        ERR_OK) {
+    int limit = self->publisher != NULL ? READ_EVENTS_KAFKA : READ_EVENTS;
+    self->read_run = run_of(self);
+    if (eventlog_read(self->pg, gone(self), shards, limit, &reader) != ERR_OK) {
         self->grown |= shards;
         return;
     }
     self->is_reading = true;
-    self->read_mono_us = now.mono_us + GATHER_US;
+    self->read_mono_us = now.mono_us + (self->publisher != NULL ? GATHER_KAFKA_US : GATHER_US);
     (void)pg_sync(self->pg);
 }
 
@@ -101,7 +175,7 @@ static void relay_receive(void *arg, slice_t bytes, now_t now)
     relay_t *self = arg;
     mp_reader_t content;
     (void)now;
-    if (message_kind(bytes, &content) == MESSAGE_ACK)
+    if (message_kind(bytes, &content) == MESSAGE_ACK && self->dispatch != NULL)
         dispatch_acknowledge(self->dispatch, bytes, &content);
 }
 
@@ -126,14 +200,14 @@ static void follow_lease(relay_t *self)
 {
     slice_t epoch = lease_epoch(&self->lease);
     bool is_held = lease_is_held(&self->lease);
-    bool is_same = slice_eq(epoch, dispatch_epoch(self->dispatch));
-    if (dispatch_is_on(self->dispatch) && (!is_held || !is_same)) {
+    bool is_same = slice_eq(epoch, term_epoch(self));
+    if (is_on(self) && (!is_held || !is_same)) {
         pg_break(self->pg, is_held ? "another epoch has begun" : "the lease is lost");
-        dispatch_end(self->dispatch);
+        end_term(self);
     }
-    if (dispatch_is_off(self->dispatch) && is_held && pg_is_ready(self->pg))
-        (void)dispatch_begin(self->dispatch, epoch, SHARDS_ALL);
-    if (dispatch_is_on(self->dispatch) != self->is_leading)
+    if (is_held && pg_is_ready(self->pg))
+        begin_term(self, epoch);
+    if (is_on(self) != self->is_leading)
         lead(self, !self->is_leading);
 }
 
@@ -156,19 +230,23 @@ static int64_t relay_due(void *arg, now_t now)
     relay_t *self = arg;
     int64_t sleep_us = shorter(lease_turn(&self->lease, now), pg_loop_turn(&self->loop, now));
     follow_lease(self);
-    sleep_us = shorter(sleep_us, dispatch_turn(self->dispatch, now));
+    sleep_us = shorter(sleep_us, self->publisher != NULL ? publisher_turn(self->publisher, now)
+                                                         : dispatch_turn(self->dispatch, now));
     read_on(self, now);
     sleep_us = shorter(sleep_us, pg_loop_turn(&self->loop, now));
     if (can_read(self, now))
         sleep_us = 0; /* that has brought an answer, and there is more */
     else if (self->grown != 0 && now.mono_us < self->read_mono_us)
         sleep_us = shorter(sleep_us, self->read_mono_us - now.mono_us);
-    int64_t oldest_us = dispatch_oldest_us(self->dispatch);
-    int64_t lag_us = oldest_us == 0 || oldest_us > now.wall_us ? 0 : now.wall_us - oldest_us;
+    int64_t oldest = oldest_us(self);
+    int64_t lag_us = oldest == 0 || oldest > now.wall_us ? 0 : now.wall_us - oldest;
     metric_set(self->lag_seconds, lag_us / US_PER_S);
     actor_note(self->actor, "leading", self->is_leading);
-    actor_note(self->actor, "under_way", dispatch_n_under_way(self->dispatch));
-    actor_note(self->actor, "under_way_limit", LEDGER_MAX_BATCHES);
+    bool is_kafka = self->publisher != NULL;
+    actor_note(self->actor, "under_way",
+               is_kafka ? publisher_n_under_way(self->publisher)
+                        : dispatch_n_under_way(self->dispatch));
+    actor_note(self->actor, "under_way_limit", is_kafka ? PROGRESS_MAX_EVENTS : LEDGER_MAX_BATCHES);
     actor_note(self->actor, "lag_us", lag_us);
     return shorter(sleep_us, POLL_US);
 }
@@ -177,7 +255,8 @@ static int64_t relay_due(void *arg, now_t now)
 static bool relay_drain(void *arg, now_t now)
 {
     relay_t *self = arg;
-    return dispatch_drain(self->dispatch, now);
+    return self->publisher != NULL ? publisher_drain(self->publisher, now)
+                                   : dispatch_drain(self->dispatch, now);
 }
 
 static err_t relay_open(void *arg, actor_t *actor)
@@ -194,7 +273,10 @@ static err_t relay_open(void *arg, actor_t *actor)
     lineage_guard(self->network->lineage, &options);
     self->pg = pg_new(&options);
     pg_loop_init(&self->loop, actor, self->pg);
-    self->dispatch = dispatch_new(self->network, actor, self->pg);
+    if (self->network->topics != NULL)
+        self->publisher = publisher_new(self->network, actor, self->pg);
+    else
+        self->dispatch = dispatch_new(self->network, actor, self->pg);
     self->lag_seconds = metrics_gauge(metrics, "taskwire_relay_lag_seconds", NULL,
                                       "Age of the oldest event that not every actor has handled");
     self->leading = metrics_gauge(metrics, "taskwire_relay_leading", NULL,
@@ -210,6 +292,7 @@ static void relay_close(void *arg)
         pg_loop_fini(&self->loop);
     pg_destroy(&self->pg);
     dispatch_destroy(&self->dispatch);
+    publisher_destroy(&self->publisher);
     port_destroy(&self->reminder);
 }
 
