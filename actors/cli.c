@@ -14,24 +14,28 @@ typedef struct {
     const char *first;
     const char *second; /* NULL: one word only */
     cli_command_t command;
-    bool takes_email;
+    size_t word; /* where in cli_t a last word goes; 0: it takes none */
     const char *arguments;
     const char *help;
 } form_t;
 
 static const form_t forms[] = {
-    {"serve", NULL, CLI_SERVE, false, "", "run everything; what no word means too"},
-    {"migrate", NULL, CLI_MIGRATE, false, "", "bring the database to this version and end"},
-    {"verify", NULL, CLI_VERIFY, false, " [--anchors FILE [--restored EPOCH]]",
+    {"serve", NULL, CLI_SERVE, 0, "", "run everything; what no word means too"},
+    {"migrate", NULL, CLI_MIGRATE, 0, "", "bring the database to this version and end"},
+    {"verify", NULL, CLI_VERIFY, 0, " [--anchors FILE [--restored EPOCH]]",
      "check the audit chain, also against an earlier copy of the anchors, made perhaps before a\n"
      "      restore, in that epoch"},
-    {"config", NULL, CLI_CONFIG, false, "", "print the effective settings, secrets masked"},
-    {"user", "add", CLI_USER_ADD, true, " EMAIL [--time-zone ZONE]",
+    {"config", NULL, CLI_CONFIG, 0, "", "print the effective settings, secrets masked"},
+    {"user", "add", CLI_USER_ADD, offsetof(cli_t, email), " EMAIL [--time-zone ZONE]",
      "create an account; its password is asked for, read from stdin or made up"},
-    {"purge", NULL, CLI_PURGE, false, " --stream ID | --task ID | --account ID",
+    {"purge", NULL, CLI_PURGE, 0, " --stream ID | --task ID | --account ID",
      "drop what events say, and what is deleted with it; the audit chain still verifies"},
-    {"version", NULL, CLI_VERSION, false, "", "print the version"},
-    {"help", NULL, CLI_HELP, false, "", "print this"},
+    {"dead-letter", "list", CLI_DEAD_LETTER_LIST, 0, " [--limit N]",
+     "print what could not be handled, the newest first"},
+    {"dead-letter", "show", CLI_DEAD_LETTER_SHOW, offsetof(cli_t, letter), " ID",
+     "print one of them, with all that is known of it"},
+    {"version", NULL, CLI_VERSION, 0, "", "print the version"},
+    {"help", NULL, CLI_HELP, 0, "", "print this"},
 };
 
 #define N_FORMS (sizeof forms / sizeof *forms)
@@ -50,6 +54,7 @@ static const option_t options[] = {
     {"--stream", CLI_PURGE, offsetof(cli_t, stream)},
     {"--task", CLI_PURGE, offsetof(cli_t, task)},
     {"--account", CLI_PURGE, offsetof(cli_t, account)},
+    {"--limit", CLI_DEAD_LETTER_LIST, offsetof(cli_t, limit)},
 };
 
 #define N_OPTIONS (sizeof options / sizeof *options)
@@ -113,7 +118,7 @@ static const form_t *find_form(const parser_t *self)
 {
     for (size_t i = 0; i < N_FORMS; i++) {
         const form_t *form = &forms[i];
-        size_t n_wanted = 1u + (form->second != NULL ? 1u : 0u) + (form->takes_email ? 1u : 0u);
+        size_t n_wanted = 1u + (form->second != NULL ? 1u : 0u) + (form->word != 0 ? 1u : 0u);
         if (self->n_words == n_wanted && strcmp(self->words[0], form->first) == 0 &&
             (form->second == NULL || strcmp(self->words[1], form->second) == 0))
             return form;
@@ -140,8 +145,8 @@ static bool place_words(parser_t *self, cli_t *out)
     if (form == NULL)
         return refuse(self, self->words[0], "not a command with these arguments");
     out->command = form->command;
-    if (form->takes_email)
-        out->email = self->words[self->n_words - 1];
+    if (form->word != 0)
+        *(const char **)(void *)((char *)out + form->word) = self->words[self->n_words - 1];
     return true;
 }
 

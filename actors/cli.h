@@ -12,6 +12,8 @@ typedef enum {
     CLI_CONFIG,
     CLI_USER_ADD,
     CLI_PURGE,
+    CLI_DEAD_LETTER_LIST,
+    CLI_DEAD_LETTER_SHOW,
     CLI_VERSION,
     CLI_HELP,
 } cli_command_t;
@@ -27,6 +29,8 @@ typedef struct {
     const char *stream; /* purge --stream ID, --task ID or --account ID: one of them, NULL else */
     const char *task;
     const char *account;
+    const char *limit; /* dead-letter list --limit N; NULL: none */
+    const char *letter; /* of dead-letter show */
 } cli_t;
 
 /* Reads the arguments; nothing at all means serve. False, with a sentence in `error`, for anything

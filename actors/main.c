@@ -25,6 +25,7 @@
 #include "actors/user_add.h"
 #include "actors/verify.h"
 #include "actors/writer.h"
+#include "bridge/dead_letter.h"
 #include "bridge/kafka.h"
 #include "bridge/peers.h"
 #include "bridge/relay.h"
@@ -312,6 +313,10 @@ static int run(const cli_t *cli, const config_t *config)
         return add_user(config, cli);
     case CLI_PURGE:
         return purge_what(config, cli);
+    case CLI_DEAD_LETTER_LIST:
+        return dead_letter_list_run(config, cli->limit);
+    case CLI_DEAD_LETTER_SHOW:
+        return dead_letter_show_run(config, cli->letter);
     case CLI_VERSION:
     case CLI_HELP:
         break;
@@ -330,6 +335,8 @@ static unsigned needs_of(const cli_t *cli)
     case CLI_MIGRATE:
     case CLI_USER_ADD:
     case CLI_PURGE:
+    case CLI_DEAD_LETTER_LIST:
+    case CLI_DEAD_LETTER_SHOW:
         return CONFIG_NEEDS_DATABASE;
     case CLI_CONFIG:
     case CLI_VERSION:
@@ -348,8 +355,9 @@ static int run_with_config(const cli_t *cli)
         return EX_CONFIG;
     }
     /* What a command has to say it says itself; of the actors' lines only errors matter there. */
-    bool is_brief =
-        cli->command == CLI_USER_ADD || cli->command == CLI_VERIFY || cli->command == CLI_PURGE;
+    bool is_brief = cli->command == CLI_USER_ADD || cli->command == CLI_VERIFY ||
+                    cli->command == CLI_PURGE || cli->command == CLI_DEAD_LETTER_LIST ||
+                    cli->command == CLI_DEAD_LETTER_SHOW;
     log_configure(is_brief ? LOG_ERROR : config->log_level, config->log_json);
     int code = run(cli, config);
     config_destroy(&config);

@@ -32,6 +32,13 @@ static const pg_stmt_t purge_events = {
     " WHERE stream = $1::uuid AND rev > $2::bigint AND rev <= $3::bigint AND body IS NOT NULL"};
 static const pg_stmt_t delete_letters = {
     "DELETE FROM dead_letter WHERE stream = $1::uuid AND rev > $2::bigint AND rev <= $3::bigint"};
+/* Records from Kafka that could not be handled may be about anything, or forged: those that name
+ * the id anywhere go. It stands in key and value as text, whatever the encoding. There are a
+ * thousand of them at most. */
+static const pg_stmt_t delete_records = {
+    "DELETE FROM dead_letter WHERE topic IS NOT NULL"
+    " AND (position(convert_to($1::text, 'UTF8') IN coalesce(record_key, '')) > 0"
+    " OR position(convert_to($1::text, 'UTF8') IN coalesce(value, '')) > 0)"};
 
 static const pg_stmt_t lock_purged = {"SELECT pg_advisory_xact_lock(7463, 0)"};
 static const pg_stmt_t note_purged = {
@@ -171,6 +178,19 @@ static bool ask(run_t *self, const pg_stmt_t *stmt, pg_params_t *params, pg_done
     return fate == PG_OK;
 }
 
+/* The lock is not needed for it, but makes the step one like the others. */
+static bool purge_records(run_t *self, const uuid_t *id)
+{
+    step_t step;
+    pg_params_t params = {0};
+    char text[UUID_TEXT_CHARS];
+    uuid_format(id, text);
+    begin(self, &step, id);
+    pg_put_text(&params, slice_of(text, sizeof text));
+    add(self, &step, &delete_records, &params, on_step);
+    return end(self, &step);
+}
+
 typedef struct {
     uuid_t ids[MAX_STREAMS];
     int n;
@@ -254,7 +274,7 @@ static bool purge_stream_events(run_t *self, const uuid_t *stream, int64_t head)
             return false;
         self->report->events += step.n_changed;
     }
-    return true;
+    return purge_records(self, stream);
 }
 
 static void add_by_id(run_t *self, step_t *step, const pg_stmt_t *stmt, const uuid_t *id,
@@ -355,7 +375,7 @@ static bool purge_task(run_t *self, const uuid_t *task)
         if (!purge_task_in(self, task, &streams.ids[i]))
             return false;
     }
-    if (!ask_found(self, &has_task, task, &is_there))
+    if (!purge_records(self, task) || !ask_found(self, &has_task, task, &is_there))
         return false;
     self->report->tasks += was_there && !is_there;
     return true;

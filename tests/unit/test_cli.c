@@ -48,6 +48,9 @@ static void each_command_is_understood(void **state)
     assert_int_equal(parse_good("help").command, CLI_HELP);
     assert_int_equal(parse_good("-h").command, CLI_HELP);
     assert_int_equal(parse_good("user add --nonsense --help").command, CLI_HELP);
+    assert_int_equal(parse_good("dead-letter list").command, CLI_DEAD_LETTER_LIST);
+    assert_string_equal(parse_good("dead-letter list --limit 3").limit, "3");
+    assert_string_equal(parse_good("dead-letter show 17").letter, "17");
     cli_t cli = parse_good("user add a@b.example");
     assert_int_equal(cli.command, CLI_USER_ADD);
     assert_string_equal(cli.email, "a@b.example");
@@ -76,6 +79,10 @@ static void everything_else_is_refused_with_a_sentence(void **state)
 {
     (void)state;
     static const char *const bad[] = {
+        "dead-letter",
+        "dead-letter show",
+        "dead-letter show 1 2",
+        "dead-letter show 1 --limit 2",
         "serv",
         "serve now",
         "user",
