@@ -67,7 +67,10 @@ describe('the descriptions', { timeout: 300_000 }, () => {
     const messages = Object.entries(asyncapi.doc.components.messages);
     for (const [name, { examples: some }] of messages) {
       assert.ok(some?.length > 0, `${name} has an example`);
-      for (const { payload } of some) assert.deepEqual(asyncapi.faults(`/components/messages/${name}/payload`, payload), [], name);
+      for (const { payload, headers } of some) {
+        assert.deepEqual(asyncapi.faults(`/components/messages/${name}/payload`, payload), [], name);
+        if (headers) assert.deepEqual(asyncapi.faults(`/components/messages/${name}/headers`, headers), [], name);
+      }
     }
   });
 });
