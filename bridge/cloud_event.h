@@ -51,6 +51,9 @@ void cloud_event_put_headers(const cloud_event_t *self, record_t *out);
  * `scratch`, which is emptied first, as is the arena. False: it is no CloudEvent 1.x. */
 bool cloud_event_read_json(slice_t json, buf_t *scratch, arena_t *arena, slice_t *data);
 
+/* The same of a value that is known to be ours: reads little more than its data. */
+bool cloud_event_read_own(slice_t json, buf_t *scratch, arena_t *arena, slice_t *data);
+
 /* Whether a content type says that the value is a structured CloudEvent. */
 bool cloud_event_is_structured(slice_t content_type);
 

@@ -32,6 +32,10 @@ static inline bool uuid_is_nil(const uuid_t *id)
  * for the nil id. */
 bool uuid_parse(slice_t text, uuid_t *out);
 
+/* Reads only what uuid_format writes: lower case. False, and `out` not touched, for anything else
+ * and for the nil id. */
+bool uuid_read(slice_t text, uuid_t *out);
+
 /* Writes the 36 characters in lower case, without a NUL. */
 void uuid_format(const uuid_t *id, char out[UUID_TEXT_CHARS]);
 

@@ -114,5 +114,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes)
     if (n_bytes <= LIMIT_EVENT_BYTES)
         try_event(bytes);
     (void)cloud_event_read_json(bytes, &scratch, arena, &value);
+    (void)cloud_event_read_own(bytes, &scratch, arena, &value);
     return 0;
 }

@@ -84,6 +84,35 @@ static void only_hexadecimal_digits_are_digits(void **unused)
     assert_int_equal(n_read, 22);
 }
 
+/* Where one form counts only what is written is read: at every place. */
+static void only_what_is_written_is_read_as_such(void **unused)
+{
+    (void)unused;
+    uuid_t id = parsed("0198f3a1-7c2e-7b4d-8a55-0123456789ab");
+    char text[UUID_TEXT_CHARS];
+    uuid_format(&id, text);
+    for (size_t place = 0; place < sizeof text; place++) {
+        char written = text[place];
+        int n_read = 0;
+        for (int byte = 0; byte < 256; byte++) {
+            uuid_t read;
+            uuid_t same;
+            text[place] = (char)byte;
+            if (!uuid_read(slice_of(text, sizeof text), &read))
+                continue;
+            n_read++;
+            assert_true(uuid_parse(slice_of(text, sizeof text), &same) && uuid_eq(&read, &same));
+        }
+        assert_int_equal(n_read, written == '-' ? 1 : 16);
+        text[place] = written;
+    }
+    uuid_t unchanged = id;
+    assert_false(uuid_read(slice_str("00000000-0000-0000-0000-000000000000"), &unchanged));
+    assert_false(uuid_read(slice_of(text, sizeof text - 1), &unchanged));
+    assert_false(uuid_read(slice_none(), &unchanged));
+    assert_true(uuid_eq(&id, &unchanged));
+}
+
 static void version_7_begins_with_the_time_and_differs(void **unused)
 {
     (void)unused;
@@ -181,6 +210,7 @@ int main(void)
         cmocka_unit_test(either_case_is_read_and_lower_case_written),
         cmocka_unit_test(what_is_no_id_is_refused),
         cmocka_unit_test(only_hexadecimal_digits_are_digits),
+        cmocka_unit_test(only_what_is_written_is_read_as_such),
         cmocka_unit_test(version_7_begins_with_the_time_and_differs),
         cmocka_unit_test(ids_of_later_milliseconds_sort_later),
         cmocka_unit_test(a_derived_id_follows_from_space_and_name),
