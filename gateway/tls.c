@@ -26,6 +26,7 @@
 #define RECORD_BYTES ((size_t)16 * 1024)
 #define MAX_CONNECTIONS 65536
 #define TICK_MS 100
+#define SHAKES_A_TURN 16
 #define HANDSHAKE_US INT64_C(10000000)
 #define FLUSH_US INT64_C(30000000)
 #define LINGER_US INT64_C(2000000)
@@ -67,6 +68,8 @@ typedef struct tls_conn {
 
 struct tls {
     struct uv_loop_s *loop;
+    uint64_t shaken_at; /* uv_now of the turn in which handshakes were last gone on with, */
+    unsigned n_shaken; /* and how often in it */
     certificate_t *certificate;
     int tag;
     tls_handler_t handler;
@@ -331,8 +334,21 @@ static bool conn_check_first(tls_conn_t *conn)
     return false;
 }
 
+/* A handshake is most of a millisecond's work, and a thousand clients may want one in the same turn
+ * of the loop. Those beyond the bound come in the next turn, because their sockets stay readable;
+ * in between whoever is connected already is served. Turns within a millisecond count as one. */
+static bool may_shake(tls_t *self)
+{
+    if (self->shaken_at != uv_now(self->loop))
+        self->n_shaken = 0;
+    self->shaken_at = uv_now(self->loop);
+    return self->n_shaken++ < SHAKES_A_TURN;
+}
+
 static void conn_shake(tls_conn_t *conn)
 {
+    if (!may_shake(conn->tls))
+        return;
     if (conn->is_first && !conn_check_first(conn))
         return;
     ERR_clear_error();

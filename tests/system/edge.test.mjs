@@ -167,6 +167,15 @@ describe('the edge', { timeout: 600_000 }, () => {
     await assert.rejects(shaken({ maxVersion: 'TLSv1.2', ciphers: 'AES256-SHA' }), /handshake failure|alert/i);
   });
 
+  it('hundreds who shake hands at the same time all get in', async () => {
+    const sockets = await Promise.all(Array.from({ length: 300 }, () => shaken()));
+    for (const socket of sockets) {
+      socket.write(request('GET', '/healthz'));
+      assert.match((await once(socket, 'data'))[0].toString(), /^HTTP\/1\.1 200 /);
+      socket.destroy();
+    }
+  });
+
   it('who speaks HTTP without TLS is told so; who speaks nonsense or nothing is let go', async () => {
     const { port } = new URL(secure.url);
     const { answers, text } = await exchange(`http://127.0.0.1:${port}`, request('GET', '/healthz'));
