@@ -11,6 +11,24 @@ static void put_pair(buf_t *out, const char *name, slice_t text)
     json_put_str(out, text);
 }
 
+/* There always is one: else of the first field that is wrong; else what the title says has to do.
+ */
+static void put_detail(const problem_t *problem, buf_t *out)
+{
+    buf_t text = {0};
+    if (problem->detail.data != NULL) {
+        buf_append_slice(&text, problem->detail);
+    } else if (problem->n_fields > 0) {
+        buf_append_slice(&text, problem->fields[0].pointer);
+        buf_append_str(&text, problem->fields[0].pointer.n_bytes > 0 ? ": " : "");
+        buf_append_slice(&text, problem->fields[0].detail);
+    } else {
+        buf_format(&text, "%s.", err_title(problem->err));
+    }
+    put_pair(out, "detail", buf_slice(&text));
+    buf_fini(&text);
+}
+
 static void put_fields(const problem_t *problem, buf_t *out)
 {
     buf_append_str(out, ",\"errors\":[");
@@ -38,8 +56,7 @@ void problem_put_json(const problem_t *problem, slice_t request_id, buf_t *out)
     buf_format(out, "{\"type\":\"urn:taskwire:problem:%s\",\"title\":", code);
     json_put_str(out, slice_str(err_title(problem->err)));
     buf_format(out, ",\"status\":%d", err_status(problem->err));
-    if (problem->detail.data != NULL)
-        put_pair(out, "detail", problem->detail);
+    put_detail(problem, out);
     buf_format(out, ",\"code\":\"%s\"", code);
     if (request_id.data != NULL) {
         buf_append_str(out, ",\"instance\":\"urn:taskwire:request:");

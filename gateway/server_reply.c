@@ -118,10 +118,8 @@ static void put_fault(const fault_t *fault, slice_t request_id, buf_t *out)
     buf_format(out, "{\"type\":\"urn:taskwire:problem:%s\",\"title\":", code);
     json_put_str(out, slice_str(err_title(fault->err)));
     buf_format(out, ",\"status\":%d", fault->status);
-    if (fault->detail != NULL) {
-        buf_append_str(out, ",\"detail\":");
-        json_put_str(out, slice_str(fault->detail));
-    }
+    buf_append_str(out, ",\"detail\":");
+    json_put_str(out, slice_str(fault->detail != NULL ? fault->detail : err_title(fault->err)));
     buf_format(out, ",\"code\":\"%s\",\"instance\":\"urn:taskwire:request:%.*s\"}", code,
                (int)request_id.n_bytes, (const char *)request_id.data);
 }

@@ -38,7 +38,7 @@ typedef enum {
     X(INTERNAL, "internal", 500, FATAL, "A bug in taskwire")                                       \
     X(NOT_IMPLEMENTED, "not_implemented", 501, REJECT, "This is not there yet")                    \
     X(OVERLOADED, "overloaded", 503, RETRY, "Too much to do at the moment")                        \
-    X(UNAVAILABLE, "unavailable", 503, RETRY, "The database is away")                              \
+    X(UNAVAILABLE, "unavailable", 503, RETRY, "This cannot be answered now")                       \
     X(OUTCOME_UNKNOWN, "outcome_unknown", 503, RETRY, "Whether it was done is not known")
 
 typedef enum {

@@ -15,7 +15,7 @@ export function problem(body, status, code, pointers) {
   assert.equal(body.status, status, shown);
   assert.equal(body.code, code, shown);
   assert.equal(typeof body.type, 'string', shown);
-  assert.ok(body.title.length > 0, shown);
+  assert.ok(body.title.length > 0 && body.detail.length > 0, shown);
   if (pointers) assert.deepEqual(body.errors.map((error) => error.pointer).sort(), [...pointers].sort(), shown);
   for (const error of body.errors ?? []) assert.ok(error.detail.length > 0, shown);
   return body;

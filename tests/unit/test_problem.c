@@ -25,10 +25,30 @@ static void a_problem_says_what_it_is(void **unused)
     problem_t problem = {.err = ERR_NOT_FOUND};
     assert_json(&problem, NULL,
                 "{\"type\":\"urn:taskwire:problem:not_found\",\"title\":\"There is no such thing\","
-                "\"status\":404,\"code\":\"not_found\"}");
+                "\"status\":404,\"detail\":\"There is no such thing.\",\"code\":\"not_found\"}");
 }
 
-static void detail_instance_and_fields_are_there_when_there_are_any(void **unused)
+static void without_a_detail_of_its_own_it_tells_that_of_the_first_field(void **unused)
+{
+    (void)unused;
+    static const struct {
+        const char *pointer;
+        const char *detail;
+    } cases[] = {{"/title", "/title: too \\\"long\\\""}, {"", "too \\\"long\\\""}};
+    for (size_t i = 0; i < 2; i++) {
+        char expected[400];
+        problem_t problem = {0};
+        problem_add_field(&problem, slice_str(cases[i].pointer), slice_str("too \"long\""));
+        snprintf(expected, sizeof expected,
+                 "{\"type\":\"urn:taskwire:problem:invalid\",\"title\":\"Some values are not "
+                 "valid\",\"status\":422,\"detail\":\"%s\",\"code\":\"invalid\",\"errors\":[{"
+                 "\"pointer\":\"%s\",\"detail\":\"too \\\"long\\\"\"}]}",
+                 cases[i].detail, cases[i].pointer);
+        assert_json(&problem, NULL, expected);
+    }
+}
+
+static void instance_and_fields_are_there_when_there_are_any(void **unused)
 {
     (void)unused;
     problem_t problem = {.detail = slice_str("a \"b\"")};
@@ -48,7 +68,8 @@ static void the_current_state_comes_along(void **unused)
     problem_t problem = {.err = ERR_PRECONDITION_FAILED, .current = slice_of(map, sizeof map)};
     assert_json(&problem, NULL,
                 "{\"type\":\"urn:taskwire:problem:precondition_failed\",\"title\":\"It has changed "
-                "meanwhile\",\"status\":412,\"code\":\"precondition_failed\",\"current\":{\"rev\":"
+                "meanwhile\",\"status\":412,\"detail\":\"It has changed "
+                "meanwhile.\",\"code\":\"precondition_failed\",\"current\":{\"rev\":"
                 "5}}");
 }
 
@@ -57,9 +78,10 @@ static void a_state_that_cannot_be_shown_is_left_out(void **unused)
     (void)unused;
     static const uint8_t broken[] = {0x81, 0xa3, 'r'};
     problem_t problem = {.err = ERR_CONFLICT, .current = slice_of(broken, sizeof broken)};
-    assert_json(&problem, NULL,
-                "{\"type\":\"urn:taskwire:problem:conflict\",\"title\":\"The state does not allow "
-                "it\",\"status\":409,\"code\":\"conflict\"}");
+    assert_json(
+        &problem, NULL,
+        "{\"type\":\"urn:taskwire:problem:conflict\",\"title\":\"The state does not allow "
+        "it\",\"status\":409,\"detail\":\"The state does not allow it.\",\"code\":\"conflict\"}");
 }
 
 static void every_error_gives_json(void **unused)
@@ -83,7 +105,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_problem_says_what_it_is),
-        cmocka_unit_test(detail_instance_and_fields_are_there_when_there_are_any),
+        cmocka_unit_test(without_a_detail_of_its_own_it_tells_that_of_the_first_field),
+        cmocka_unit_test(instance_and_fields_are_there_when_there_are_any),
         cmocka_unit_test(the_current_state_comes_along),
         cmocka_unit_test(a_state_that_cannot_be_shown_is_left_out),
         cmocka_unit_test(every_error_gives_json),
