@@ -28,6 +28,8 @@ typedef struct {
     int64_t event_id;
     uuid_t stream;
     int64_t rev;
+    uuid_t leaver; /* who was removed; */
+    int64_t n_releases; /* commands sent about his tasks */
 } cause_t;
 
 struct recurrence {
@@ -106,6 +108,25 @@ succession_t recurrence_step(const event_t *event, arena_t *arena, command_t *ou
     return SUCCESSION_NEXT;
 }
 
+void recurrence_release(const uuid_t *list, int64_t rev, const uuid_t *account, int64_t n,
+                        arena_t *arena, command_t *out)
+{
+    buf_t buf = {0};
+    mp_put_map(&buf, 1);
+    mp_put_cstr(&buf, "account");
+    mp_put_uuid(&buf, account);
+    memset(out, 0, sizeof *out);
+    out->author = author_recurrence;
+    out->is_actor = true;
+    out->op = OP_MEMBER_RELEASE;
+    out->id =
+        uuid_derive(list, arena_format(arena, "release:%lld:%lld", (long long)rev, (long long)n));
+    out->list = *list;
+    out->data = arena_copy(arena, buf_slice(&buf));
+    buf_fini(&buf);
+    command_fingerprint(out);
+}
+
 /* --- batches --- */
 
 static void reject(recurrence_batch_t *batch, const cause_t *cause, slice_t why)
@@ -163,13 +184,61 @@ static void on_result(void *arg, const result_t *result)
     close_one(cause->batch);
 }
 
+/* --- tasks that name who was removed --- */
+
+static void release_more(cause_t *cause);
+
+static void on_released(void *arg, const result_t *result)
+{
+    cause_t *cause = arg;
+    const problem_t *problem = &result->outcome.problem;
+    if (problem->err == ERR_OK) {
+        release_more(cause);
+        return;
+    }
+    if (!is_out_of_date(problem->err))
+        reject(cause->batch, cause, slice_str(err_title(problem->err)));
+    close_one(cause->batch);
+}
+
+/* One removal releases so many tasks at most, the first ones at once. The others follow command by
+ * command, until one is refused because none is left. */
+static void release_more(cause_t *cause)
+{
+    command_t command;
+    recurrence_release(&cause->stream, cause->rev, &cause->leaver, ++cause->n_releases,
+                       cause->batch->arena, &command);
+    commander_send(cause->batch->owner->commander, &command, on_released, cause);
+}
+
+static void handle_removal(recurrence_batch_t *batch, const log_event_t *row)
+{
+    event_t event;
+    slice_t account;
+    cause_t *cause = arena_alloc(batch->arena, sizeof *cause);
+    *cause = (cause_t){.batch = batch, .event_id = row->id, .stream = row->stream, .rev = row->rev};
+    if (row->body.data == NULL)
+        return; /* purged: nobody knows who it was */
+    mp_reader_t reader = mp_reader(slice_none());
+    if (event_decode(row->body, &event) && mp_map_find(event.set, "account", &account))
+        reader = mp_reader(account);
+    if (!mp_get_uuid(&reader, &cause->leaver)) {
+        reject(batch, cause, slice_str("the event cannot be read"));
+        return;
+    }
+    batch->n_open++;
+    release_more(cause);
+}
+
 static void handle_event(recurrence_t *self, recurrence_batch_t *batch, const log_event_t *row)
 {
     event_t event;
     command_t command;
     slice_t why;
     cause_t *cause = arena_alloc(batch->arena, sizeof *cause);
-    *cause = (cause_t){batch, row->id, row->stream, row->rev};
+    *cause = (cause_t){.batch = batch, .event_id = row->id, .stream = row->stream, .rev = row->rev};
+    if (row->type == EVENT_MEMBER_REMOVED)
+        handle_removal(batch, row);
     if (!may_close(row->type))
         return;
     if (row->body.data == NULL)

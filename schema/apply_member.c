@@ -233,17 +233,22 @@ static void release_task(apply_t *self, const uuid_t *account)
 }
 
 /* Closed ones too: they may be reopened. Beyond LIMIT_RELEASED_TASKS they were not loaded and keep
- * him: he must go at once, however many they are. */
-static void release_tasks(apply_t *self, const uuid_t *account)
+ * him for the moment (member.release): he must go at once, however many they are. Returns how many.
+ */
+static size_t release_tasks(apply_t *self, const uuid_t *account)
 {
+    size_t n_released = 0;
     for (size_t i = 0; (self->task = state_task_at(self->state, i)) != NULL; i++) {
         const task_t *task = &self->task->task;
         if (uuid_eq(&task->list, &self->list_id) && task->deleted_at_us == INSTANT_NONE &&
-            concerns(task, account))
+            concerns(task, account)) {
             release_task(self, account);
+            n_released++;
+        }
     }
     self->out->task = UUID_NIL;
     self->out->body = slice_none();
+    return n_released;
 }
 
 static slice_t encode_leaver(apply_t *self, const membership_t *change)
@@ -256,7 +261,7 @@ static slice_t encode_leaver(apply_t *self, const membership_t *change)
 static void commit_removal(apply_t *self, const membership_t *change)
 {
     event_t event = {.type = EVENT_MEMBER_REMOVED};
-    release_tasks(self, &change->account);
+    (void)release_tasks(self, &change->account);
     event.set = encode_leaver(self, change);
     event.was = encode_role(self, change->before);
     apply_put_member(self, &change->account, ROLE_NONE);
@@ -279,7 +284,37 @@ static void remove_member(apply_t *self)
         commit_removal(self, &change);
 }
 
+/* --- member.release: what one removal left --- */
+
+static bool read_released(apply_t *self, uuid_t *account)
+{
+    data_value_t value;
+    if (!apply_open_data(self))
+        return false;
+    if (data_need(&self->data, "account", &value))
+        data_uuid(&value, account);
+    return apply_close_data(self);
+}
+
+/* Its refusal is how the recurrence actor finds out that there is no more to do. */
+static void release_member(apply_t *self)
+{
+    uuid_t account = UUID_NIL;
+    if (!apply_enter_list(self, ROLE_NONE) || !read_released(self, &account))
+        return;
+    if (role_of_member(self, &account) != ROLE_NONE) {
+        apply_refuse(self, ERR_CONFLICT, "This account is a member.");
+        return;
+    }
+    if (release_tasks(self, &account) == 0) {
+        apply_refuse(self, ERR_CONFLICT, "No task names this account.");
+        return;
+    }
+    apply_answer(self, self->stream, NULL, slice_none());
+}
+
 const apply_row_t apply_member_rows[APPLY_MEMBER_ROWS] = {
     {OP_MEMBER_PUT, put_membership},
     {OP_MEMBER_REMOVE, remove_member},
+    {OP_MEMBER_RELEASE, release_member},
 };

@@ -38,7 +38,7 @@ typedef struct {
 #define APPLY_SNOOZE_ROWS 1
 #define APPLY_SERIES_ROWS 2
 #define APPLY_LIST_ROWS 4
-#define APPLY_MEMBER_ROWS 2
+#define APPLY_MEMBER_ROWS 3
 #define APPLY_ACCOUNT_ROWS 5
 
 extern const apply_row_t apply_task_rows[APPLY_TASK_ROWS];

@@ -411,6 +411,7 @@ uuid_t command_list(const command_t *command)
     case OP_LIST_RESTORE:
     case OP_MEMBER_PUT:
     case OP_MEMBER_REMOVE:
+    case OP_MEMBER_RELEASE:
     case OP_COUNT:
         return UUID_NIL;
     }

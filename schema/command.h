@@ -36,7 +36,8 @@
     X(ACCOUNT_PATCH, "account.patch", CLIENT)                                                      \
     X(ACCOUNT_DELETE, "account.delete", GATEWAY)                                                   \
     X(TOKEN_CREATE, "token.create", GATEWAY)                                                       \
-    X(TOKEN_DELETE, "token.delete", GATEWAY)
+    X(TOKEN_DELETE, "token.delete", GATEWAY)                                                       \
+    X(MEMBER_RELEASE, "member.release", ACTOR)
 
 typedef enum {
 #define OP_ENUM(id, name, from) OP_##id,

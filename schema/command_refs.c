@@ -163,6 +163,10 @@ static void refer_to_list(const command_t *command, const uuid_t *list, command_
         add_member(out, list, &member);
         if (op == OP_MEMBER_REMOVE)
             out->concerns = (member_key_t){*list, member};
+    } else if (op == OP_MEMBER_RELEASE) {
+        uuid_t member = id_in_data(command, "account");
+        add_member(out, list, &member);
+        out->concerns = (member_key_t){*list, member};
     }
 }
 
@@ -206,6 +210,7 @@ void command_refs(const command_t *command, command_refs_t *out)
     case OP_LIST_RESTORE:
     case OP_MEMBER_PUT:
     case OP_MEMBER_REMOVE:
+    case OP_MEMBER_RELEASE:
         refer_to_list(command, &list, out);
         break;
     case OP_ACCOUNT_CREATE:

@@ -301,4 +301,23 @@ describe('sharing', { timeout: 600_000 }, () => {
       await socket.close();
     }
   });
+
+  it('however many tasks name who is removed, in the end none does', { timeout: 120_000 }, async () => {
+    const [head, leaver] = await Promise.all([Client.register(first.url), Client.register(first.url)]);
+    const list = await head.list();
+    granted(await head.post(`/v1/lists/${list.id}/members`, { email: leaver.email, role: 'editor' }), 201);
+    const notes = 'x'.repeat(64 * 1024);
+    for (let i = 0; i < 20; i++) { // more than the 16 MiB that one removal takes along
+      const commands = Array.from({ length: 15 }, () => ({ id: uuid(), op: 'task.create', list: list.id, data: { title: 'T', notes, assignee: leaver.account } }));
+      granted(await head.post('/v1/commands', { commands })).results.forEach((result) => assert.ok(result.ok));
+    }
+    assert.equal((await head.delete(`/v1/lists/${list.id}/members/${leaver.account}`)).status, 204);
+    const left = async () => granted(await head.get(`/v1/lists/${list.id}/tasks?assignee=${leaver.account}&limit=1`)).items.length;
+    await waitFor(async () => (await left()) === 0, 'all are released', 60_000);
+    const later = await bench.cluster.value(`SELECT count(*) FROM event WHERE stream = '${list.id}' AND by NOT IN ('${head.account}', '${leaver.account}')`);
+    assert.ok(Number(later) > 0, 'it was too much for one removal');
+    const { body } = await head.get(`/v1/lists/${list.id}`);
+    assert.equal(body.open, 300);
+    assert.equal(body.head, 1 + 1 + 300 + 1 + 300, 'each once');
+  });
 });

@@ -297,6 +297,41 @@ static void a_removal_names_an_account(void **state)
     assert_int_equal(remove_as(core, &core->anna, &core->ben), ERR_INVALID);
 }
 
+static err_t release_as(core_t *core, const uuid_t *author, const uuid_t *account)
+{
+    char json[128];
+    snprintf(json, sizeof json, "{'account':'%s'}", core_text(core, account));
+    return core_do(core, author, "member.release", NULL, json);
+}
+
+static void what_a_removal_has_left_is_released_later(void **state)
+{
+    core_t *core = *state;
+    char json[128];
+    snprintf(json, sizeof json, "{'title':'x','assignee':'%s'}", core_text(core, &core->ben));
+    make(core, json);
+    assert_int_equal(core_do(core, &core->ben, "task.create", &T2, json), ERR_OK);
+    uuid_t other = core_id(0x77);
+    assert_int_equal(core_do(core, &core->anna, "task.create", &other, "{'title':'z'}"), ERR_OK);
+    assert_int_equal(release_as(core, &author_recurrence, &core->ben), ERR_CONFLICT);
+    core_add_member(core, &core->list, &core->ben, ROLE_NONE);
+    assert_int_equal(release_as(core, &author_recurrence, &core->ben), ERR_OK);
+    const event_t *last = core_event(core, 0);
+    assert_int_equal(last->type, EVENT_TASK_UPDATED);
+    assert_true(uuid_eq(&last->by, &author_recurrence));
+    assert_true(core_has(core, last->set, "assignee", "null"));
+    assert_int_equal(last->rev, core->out.rev);
+    assert_true(core_event(core, 1)->more && !last->more);
+    assert_true(uuid_is_nil(&core->out.task));
+    assert_true(uuid_is_nil(&core_task(core, &T1)->assignee));
+    assert_true(uuid_is_nil(&core_task(core, &T2)->assignee));
+    assert_int_equal(core_task(core, &other)->rev, 4);
+    assert_int_equal(release_as(core, &author_recurrence, &core->ben), ERR_CONFLICT);
+    assert_int_equal(core_do(core, &author_recurrence, "member.release", NULL, "{}"), ERR_INVALID);
+    state_list(core->state, &core->list)->deleted_at_us = CORE_NOW_US;
+    assert_int_equal(release_as(core, &author_recurrence, &core->ben), ERR_NOT_FOUND);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -316,6 +351,7 @@ int main(void)
         TEST(anyone_may_leave_but_only_owners_remove_others),
         TEST(the_last_owner_cannot_leave),
         TEST(a_removal_names_an_account),
+        TEST(what_a_removal_has_left_is_released_later),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

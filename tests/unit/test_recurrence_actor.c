@@ -20,6 +20,8 @@ typedef struct {
     port_t *port;
     arena_t *arena;
     now_t now;
+    op_t newest_op; /* that the writer was asked for */
+    uuid_t newest_id;
 } fixture_t;
 
 static const actor_ops_t receiver = {.name = "receiver"};
@@ -109,22 +111,50 @@ static slice_t closing(fixture_t *self, const uuid_t *stream)
     return bytes;
 }
 
-static void hand_out(fixture_t *self, uint64_t seq)
+/* Somebody was removed from the list. */
+static slice_t removing(fixture_t *self, const uuid_t *stream)
+{
+    buf_t set = {0}, body = {0};
+    uuid_t leaver = {{5}};
+    mp_put_map(&set, 1);
+    mp_put_cstr(&set, "account");
+    mp_put_uuid(&set, &leaver);
+    event_t event = {.stream = *stream,
+                     .rev = 2,
+                     .type = EVENT_MEMBER_REMOVED,
+                     .command = leaver,
+                     .by = leaver,
+                     .set = buf_slice(&set)};
+    memcpy(event.epoch, "0123456789abcdef", EPOCH_CHARS);
+    event_encode(&event, &body);
+    slice_t bytes = arena_copy(self->arena, buf_slice(&body));
+    buf_fini(&set);
+    buf_fini(&body);
+    return bytes;
+}
+
+static void hand_out_of(fixture_t *self, uint64_t seq, event_type_t type)
 {
     static const uint8_t digest[DIGEST_BYTES];
     batch_t batch = {0};
     message_t message;
     log_event_t row = {.id = 7,
                        .rev = 2,
-                       .type = EVENT_TASK_COMPLETED,
-                       .stored_type = EVENT_TASK_COMPLETED,
+                       .type = type,
+                       .stored_type = (int16_t)type,
                        .digest = slice_of(digest, sizeof digest)};
     row.stream.bytes[0] = 9;
-    row.body = closing(self, &row.stream);
+    row.body =
+        type == EVENT_MEMBER_REMOVED ? removing(self, &row.stream) : closing(self, &row.stream);
     events_begin(&batch, seq);
     events_put(&batch, &row);
     batch_finish(&batch, &message);
     hand_over(self, &message);
+}
+
+static void hand_out(fixture_t *self, uint64_t seq)
+{
+    hand_out_of(self, seq, EVENT_TASK_COMPLETED);
 }
 
 /* The tags of what the writer was asked meanwhile; returns how many. */
@@ -140,7 +170,8 @@ static size_t asked(fixture_t *self, uint64_t *tags, size_t max)
         assert_true(batch_open(&content, &n_items));
         for (uint32_t i = 0; i < n_items && n < max; i++) {
             assert_true(command_decode(&content, self->arena, &command));
-            assert_int_equal(command.op, OP_TASK_SUCCEED);
+            self->newest_op = command.op;
+            self->newest_id = command.id;
             tags[n++] = command.tag;
         }
         message_fini(&message);
@@ -184,6 +215,7 @@ static void a_batch_is_acknowledged_when_its_successors_are_durable(void **state
     begin_term(self);
     hand_out(self, 5);
     assert_int_equal(asked(self, &tag, 1), 1);
+    assert_int_equal(self->newest_op, OP_TASK_SUCCEED);
     assert_int_equal(acknowledged(self), 0);
     answer(self, tag, ERR_UNAVAILABLE);
     assert_int_equal(acknowledged(self), 0);
@@ -212,10 +244,37 @@ static void what_is_under_way_of_former_terms_does_not_add_up(void **state)
     assert_int_equal(acknowledged(self), 0);
 }
 
+static void tasks_of_who_was_removed_are_released_until_none_is_left(void **state)
+{
+    fixture_t *self = *state;
+    uuid_t ids[3];
+    uint64_t tag;
+    for (uint64_t term = 1; term <= 2; term++) { /* what was not acknowledged comes again */
+        begin_term(self);
+        hand_out_of(self, term << 32 | 5, EVENT_MEMBER_REMOVED);
+        for (int n = 0; n < 3; n++) {
+            assert_int_equal(asked(self, &tag, 1), 1);
+            assert_int_equal(self->newest_op, OP_MEMBER_RELEASE);
+            if (term == 1)
+                ids[n] = self->newest_id;
+            assert_true(uuid_eq(&ids[n], &self->newest_id));
+            assert_true(n == 0 || !uuid_eq(&ids[n], &ids[n - 1]));
+            assert_int_equal(acknowledged(self), 0);
+            if (n < 2)
+                answer(self, tag, ERR_OK);
+        }
+    }
+    answer(self, tag, ERR_CONFLICT);
+    assert_int_equal(asked(self, &tag, 1), 0);
+    assert_int_equal(acknowledged(self), UINT64_C(2) << 32 | 5);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_batch_is_acknowledged_when_its_successors_are_durable,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(tasks_of_who_was_removed_are_released_until_none_is_left,
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_is_under_way_of_former_terms_does_not_add_up, set_up,
                                         tear_down),
