@@ -288,10 +288,21 @@ static bool take_answer(pg_pipeline_t *self, PGresult *answer)
     return true;
 }
 
+/* Nothing instead of a SYNC: what a group leaves when it failed at its end, and, again and again,
+ * what libpq 17 says of a session that has ended (that of 15 says that it has). */
+static bool is_nothing(pg_pipeline_t *self, const PGresult *answer)
+{
+    return answer == NULL && entry_at(self, self->cursor)->kind == ENTRY_SYNC;
+}
+
 bool pg_pipeline_take(pg_pipeline_t *self)
 {
+    bool was_nothing = false;
     while (self->conn != NULL && self->cursor != self->tail && !PQisBusy(self->conn)) {
         PGresult *answer = PQgetResult(self->conn);
+        if (was_nothing && is_nothing(self, answer))
+            return false;
+        was_nothing = is_nothing(self, answer);
         /* FATAL ends the session: what it decided about the transaction is not known, and no SYNC
          * will come. */
         if (is_fatal(answer))
