@@ -51,6 +51,7 @@ struct actor {
     /* The actor's thread only. */
     lookout_t lookouts[ACTOR_MAX_FDS];
     size_t n_lookouts;
+    message_t *message; /* being received */
     bool is_open;
     bool is_done; /* drained, or failed */
     err_t reason;
@@ -146,9 +147,16 @@ doorbell_t *actor_bell(actor_t *self)
 
 static void receive_one(actor_t *self, message_t *message, now_t now)
 {
+    self->message = message;
     if (self->ops->receive != NULL)
         self->ops->receive(self->self, message_bytes(message), now);
+    self->message = NULL;
     message_fini(message);
+}
+
+void actor_share(actor_t *self, message_t *out)
+{
+    message_share(out, self->message);
 }
 
 /* Receives at most `max` messages; true if it received any. */

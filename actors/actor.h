@@ -66,6 +66,10 @@ void actor_fail(actor_t *self, err_t reason, const char *words);
 void actor_watch(actor_t *self, int fd, short events,
                  void (*on_ready)(void *arg, short events, now_t now), void *arg);
 
+/* Another reference to the message that `receive` has been called with: what is to be kept need not
+ * be copied. Thread: the actor's, inside `receive`. */
+void actor_share(actor_t *self, message_t *out);
+
 /* Publishes a number for GET /actors under this key (a literal). Thread: the actor's. */
 void actor_note(actor_t *self, const char *key, int64_t value);
 

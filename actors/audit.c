@@ -330,7 +330,7 @@ static void audit_receive(void *arg, slice_t bytes, now_t now)
     bool is_on = false;
     (void)now;
     if (kind == MESSAGE_EVENTS)
-        intray_receive(self->intray, bytes);
+        intray_receive(self->intray, self->actor);
     else if (kind == MESSAGE_TERM && term_decode(&content, &is_on, self->term_epoch)) {
         intray_clear(self->intray);
         follow_term(self, is_on);

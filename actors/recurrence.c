@@ -235,14 +235,14 @@ static void handle_event(recurrence_t *self, recurrence_batch_t *batch, const lo
     event_t event;
     command_t command;
     slice_t why;
-    cause_t *cause = arena_alloc(batch->arena, sizeof *cause);
-    *cause = (cause_t){.batch = batch, .event_id = row->id, .stream = row->stream, .rev = row->rev};
     if (row->type == EVENT_MEMBER_REMOVED)
         handle_removal(batch, row);
     if (!may_close(row->type))
         return;
     if (row->body.data == NULL)
         return; /* purged: there is nothing left to repeat */
+    cause_t *cause = arena_alloc(batch->arena, sizeof *cause);
+    *cause = (cause_t){.batch = batch, .event_id = row->id, .stream = row->stream, .rev = row->rev};
     if (!event_decode(row->body, &event)) {
         reject(batch, cause, slice_str("the event cannot be read"));
         return;

@@ -368,7 +368,7 @@ static void reminder_receive(void *arg, slice_t bytes, now_t now)
     message_kind_t kind = message_kind(bytes, &content);
     self->now = now;
     if (kind == MESSAGE_EVENTS)
-        intray_receive(self->intray, bytes);
+        intray_receive(self->intray, self->actor);
     else if (kind == MESSAGE_RESULTS)
         commander_receive(self->commander, &content, now);
     else if (kind == MESSAGE_TERM)

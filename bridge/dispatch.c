@@ -10,7 +10,7 @@
 
 #include <stdlib.h>
 
-#define MAX_BATCH_BYTES (256 * 1024)
+#define MAX_BATCH_BYTES (512 * 1024)
 #define SAVE_US INT64_C(1000000)
 /* Of what an actor may have in its inbox from former terms when another begins. */
 #define MAX_LEFT_OVER 64
@@ -125,6 +125,12 @@ dispatch_answer_t dispatch_offer(dispatch_t *self, const log_event_t *event, int
     if (self->batch.buf.n_bytes >= MAX_BATCH_BYTES)
         dispatch_flush(self);
     return DISPATCH_TAKEN;
+}
+
+void dispatch_skip(dispatch_t *self, unsigned shard, int64_t id)
+{
+    if (id > self->ledger.handed[shard])
+        self->ledger.handed[shard] = id;
 }
 
 bool dispatch_has_room(const dispatch_t *self)
@@ -335,6 +341,7 @@ void dispatch_adopt(dispatch_t *self, shard_set_t shards)
 void dispatch_end(dispatch_t *self)
 {
     bool was_on = self->term == TERM_ON;
+    save(self, clock_now()); /* so that the next one has less to look at again */
     self->term = TERM_OFF;
     self->entry = NULL;
     batch_fini(&self->batch);

@@ -8,7 +8,9 @@
 #include "schema/shard.h"
 
 #define LEDGER_MAX_CONSUMERS 8
-#define LEDGER_MAX_BATCHES 16
+/* Under backlog the actors take what has gathered at once: many events of a stream become one row
+ * of the audit. */
+#define LEDGER_MAX_BATCHES 64
 
 typedef struct {
     uint64_t seq;

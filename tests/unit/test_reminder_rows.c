@@ -111,6 +111,20 @@ static void what_does_not_concern_them_tells_nothing(void **state)
     assert_int_equal(reminder_read(&row, arena, &news), TELLS_NOTHING);
 }
 
+static void text_that_looks_like_reminders_hides_none(void **state)
+{
+    (void)state;
+    reminder_news_t news;
+    task_t task = a_task();
+    task.title = slice_str("\xc3\xa9"
+                           "reminders\xc2\x90");
+    log_event_t row = row_of(EVENT_TASK_CREATED, &task, BIT(TASK_STATUS));
+    assert_int_equal(reminder_read(&row, arena, &news), TELLS_WANTED);
+    task.n_reminders = 0;
+    row = row_of(EVENT_TASK_CREATED, &task, BIT(TASK_STATUS));
+    assert_int_equal(reminder_read(&row, arena, &news), TELLS_NOTHING);
+}
+
 static void a_closed_or_deleted_task_wants_none(void **state)
 {
     (void)state;
@@ -170,6 +184,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_changed_due_date_tells_all_instants),
         cmocka_unit_test(what_does_not_concern_them_tells_nothing),
+        cmocka_unit_test(text_that_looks_like_reminders_hides_none),
         cmocka_unit_test(a_closed_or_deleted_task_wants_none),
         cmocka_unit_test(removed_reminders_are_told_of),
         cmocka_unit_test(a_task_that_moved_in_tells_all_that_it_has),
