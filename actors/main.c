@@ -27,6 +27,7 @@
 #include "actors/writer.h"
 #include "bridge/dead_letter.h"
 #include "bridge/kafka.h"
+#include "bridge/consumer.h"
 #include "bridge/peers.h"
 #include "bridge/relay.h"
 #include "bridge/topics.h"
@@ -53,6 +54,7 @@ typedef struct {
     relay_t *relay;
     peers_t *peers;
     topics_t *topics; /* NULL: local mode */
+    consumer_t *consumer; /* the same */
     eraser_t *eraser;
     gateway_t *gateways[NETWORK_MAX_GATEWAYS];
 } program_t;
@@ -152,6 +154,8 @@ static void build(program_t *self, const config_t *config)
         self->topics = topics_new(network);
         network->topics = self->topics;
         network->actors[ADDRESS_TOPICS] = topics_actor(self->topics);
+        self->consumer = consumer_new(network);
+        network->actors[ADDRESS_CONSUMER] = consumer_actor(self->consumer);
     }
     self->relay = relay_new(network);
     network->actors[ADDRESS_RELAY] = relay_actor(self->relay);
@@ -172,6 +176,7 @@ static void unbuild(program_t *self)
     eraser_destroy(&self->eraser);
     peers_destroy(&self->peers);
     relay_destroy(&self->relay);
+    consumer_destroy(&self->consumer);
     topics_destroy(&self->topics);
     reminder_destroy(&self->reminder);
     recurrence_destroy(&self->recurrence);

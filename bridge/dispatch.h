@@ -60,6 +60,9 @@ dispatch_answer_t dispatch_offer(dispatch_t *self, const log_event_t *event, int
 dispatch_answer_t dispatch_place(const dispatch_t *self, unsigned shard, int64_t id,
                                  int64_t before);
 
+/* There is nothing up to this id that could be handed out: the log has been asked. */
+void dispatch_skip(dispatch_t *self, unsigned shard, int64_t id);
+
 /* Sends what was taken. */
 void dispatch_flush(dispatch_t *self);
 
