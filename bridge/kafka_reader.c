@@ -5,8 +5,10 @@
  *   queue. pause and resume would drop what was fetched, and leak.
  * - One eventfd for the main queue and all others. It tells when a queue is no longer empty: so
  *   a queue must be emptied before it is waited for, and each keeps whether it was.
- * - auto.offset.reset=error: the error comes through the partition's queue. A partition that has
- *   met it cannot be sought in any more, so everything is assigned again, each where it is.
+ * - auto.offset.reset=error: where to begin is found out before a partition is assigned. One whose
+ *   offset is gone later cannot be sought in any more, and to assign what is just being stopped
+ *   ends in an assertion of the library: a member of the group begins anew with another handle, who
+ *   has no group assigns again, and not often.
  * - Closing may hang: it goes by a queue that is served here until the deadline. */
 #include "bridge/kafka_reader.h"
 
@@ -21,6 +23,10 @@
 
 #define TAKE_MAX 512
 #define CLOSE_STEP_MS 20
+#define ASK_MS 2000
+#define ASSIGN_US                                                                                  \
+    INT64_C(1000000) /* from one assignment to the next: what it stops has stopped                 \
+                      */
 
 typedef struct {
     int32_t number;
@@ -43,6 +49,7 @@ struct kafka_reader {
     partition_t *partitions; /* by number, with holes where the queue is NULL */
     int32_t n_partitions;
     bool must_assign; /* again, since a partition is to be begun anew */
+    int64_t assigned_mono_us;
     bool is_broken;
     bool is_fenced;
     char why[KAFKA_ERROR_CHARS];
@@ -99,6 +106,28 @@ static void close_partitions(kafka_reader_t *self)
 
 /* --- the group --- */
 
+/* Fills in where to go on: at what is stored, if that exists; else at the start. What cannot be
+ * found out now is left to the library. */
+static void find_offsets(kafka_reader_t *self, rd_kafka_topic_partition_list_t *list)
+{
+    if (rd_kafka_committed(self->handle, list, ASK_MS) != RD_KAFKA_RESP_ERR_NO_ERROR)
+        return;
+    for (int i = 0; i < list->cnt; i++) {
+        rd_kafka_topic_partition_t *partition = &list->elems[i];
+        int64_t low = 0, high = 0;
+        bool is_there = partition->offset >= 0;
+        if (is_there &&
+            rd_kafka_query_watermark_offsets(self->handle, self->topic_name, partition->partition,
+                                             &low, &high, ASK_MS) == RD_KAFKA_RESP_ERR_NO_ERROR)
+            is_there = partition->offset >= low && partition->offset <= high;
+        if (is_there)
+            continue;
+        log_line(LOG_INFO, "kafka", "no offset to go on from: beginning at the start",
+                 "topic=%s partition=%d", self->topic_name, (int)partition->partition);
+        partition->offset = RD_KAFKA_OFFSET_BEGINNING;
+    }
+}
+
 static void take_assignment(kafka_reader_t *self, rd_kafka_topic_partition_list_t *list)
 {
     size_t n = (size_t)list->cnt;
@@ -106,9 +135,10 @@ static void take_assignment(kafka_reader_t *self, rd_kafka_topic_partition_list_
     if (numbers == NULL)
         abort();
     close_partitions(self);
+    find_offsets(self, list);
     for (size_t i = 0; i < n; i++) {
         numbers[i] = list->elems[i].partition;
-        open_partition(self, numbers[i], RD_KAFKA_OFFSET_INVALID); /* the one that is stored */
+        open_partition(self, numbers[i], list->elems[i].offset);
     }
     rd_kafka_resp_err_t err = rd_kafka_assign(self->handle, list);
     if (err != RD_KAFKA_RESP_ERR_NO_ERROR)
@@ -223,6 +253,7 @@ static void assign(kafka_reader_t *self)
 {
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(self->n_partitions);
     self->must_assign = false;
+    self->assigned_mono_us = clock_now().mono_us;
     for (int32_t i = 0; i < self->n_partitions; i++) {
         const partition_t *partition = &self->partitions[i];
         if (partition->queue != NULL)
@@ -267,7 +298,7 @@ bool kafka_reader_destroy(kafka_reader_t **self_p, int64_t deadline_mono_us)
         return true;
     rd_kafka_queue_io_event_enable(self->main, -1, NULL, 0);
     int64_t now_us = clock_now().mono_us;
-    if (!self->is_broken)
+    if (rd_kafka_fatal_error(self->handle, NULL, 0) == RD_KAFKA_RESP_ERR_NO_ERROR)
         leave(self, now_us + (deadline_mono_us - now_us) / 2);
     close_partitions(self);
     rd_kafka_queue_destroy(self->main);
@@ -311,7 +342,7 @@ void kafka_reader_serve(kafka_reader_t *self)
         rd_kafka_message_destroy(message);
     }
     check_fatal(self);
-    if (self->must_assign)
+    if (self->must_assign && clock_now().mono_us - self->assigned_mono_us >= ASSIGN_US)
         assign(self);
 }
 
@@ -335,7 +366,13 @@ void kafka_reader_refresh(kafka_reader_t *self, int timeout_ms)
 /* The offset to read from does not exist (any more). */
 static void start_over(kafka_reader_t *self, partition_t *partition)
 {
-    if (partition->next == beginning(self) && self->must_assign)
+    if (self->is_member) {
+        self->is_broken = true;
+        snprintf(self->why, sizeof self->why, "the offset in partition %d is gone",
+                 (int)partition->number);
+        return;
+    }
+    if (self->must_assign && partition->next == beginning(self))
         return; /* told twice */
     log_line(LOG_INFO, "kafka", "no offset to go on from: beginning anew",
              "topic=%s partition=%d at=%s", self->topic_name, (int)partition->number,
