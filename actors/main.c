@@ -20,6 +20,7 @@
 #include "actors/purge.h"
 #include "actors/recurrence.h"
 #include "actors/reminder.h"
+#include "actors/retime.h"
 #include "actors/supervise.h"
 #include "actors/sync.h"
 #include "actors/user_add.h"
@@ -56,6 +57,7 @@ typedef struct {
     topics_t *topics; /* NULL: local mode */
     consumer_t *consumer; /* the same */
     eraser_t *eraser;
+    retime_t *retime;
     gateway_t *gateways[NETWORK_MAX_GATEWAYS];
 } program_t;
 
@@ -163,6 +165,8 @@ static void build(program_t *self, const config_t *config)
     network->actors[ADDRESS_PEERS] = peers_actor(self->peers);
     self->eraser = eraser_new(network);
     network->actors[ADDRESS_ERASER] = eraser_actor(self->eraser);
+    self->retime = retime_new(network);
+    network->actors[ADDRESS_RETIME] = retime_actor(self->retime);
     for (uint32_t i = 0; i < network->n_gateways; i++) {
         self->gateways[i] = gateway_new(network, self->listeners, i);
         network->actors[ADDRESS_GATEWAY + i] = gateway_actor(self->gateways[i]);
@@ -173,6 +177,7 @@ static void unbuild(program_t *self)
 {
     for (uint32_t i = 0; i < NETWORK_MAX_GATEWAYS; i++)
         gateway_destroy(&self->gateways[i]);
+    retime_destroy(&self->retime);
     eraser_destroy(&self->eraser);
     peers_destroy(&self->peers);
     relay_destroy(&self->relay);

@@ -27,6 +27,7 @@ typedef enum {
     ADDRESS_SYNC,
     ADDRESS_PEERS,
     ADDRESS_ERASER,
+    ADDRESS_RETIME,
     ADDRESS_TOPICS, /* in Kafka mode only */
     ADDRESS_GATEWAY, /* the first; gateway G has ADDRESS_GATEWAY + G */
     ADDRESS_COUNT = ADDRESS_GATEWAY + NETWORK_MAX_GATEWAYS,

@@ -203,7 +203,7 @@ static bool start_all(supervisor_t *self)
     static const address_t order[] = {ADDRESS_WRITER,     ADDRESS_SYNC,     ADDRESS_AUDIT,
                                       ADDRESS_RECURRENCE, ADDRESS_REMINDER, ADDRESS_RELAY,
                                       ADDRESS_CONSUMER,   ADDRESS_TAIL,     ADDRESS_PEERS,
-                                      ADDRESS_ERASER,     ADDRESS_TOPICS};
+                                      ADDRESS_ERASER,     ADDRESS_RETIME,   ADDRESS_TOPICS};
     for (size_t i = 0; i < sizeof order / sizeof *order; i++) {
         if (!start_one(self, order[i]))
             return false;

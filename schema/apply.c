@@ -371,6 +371,8 @@ static void run_op(apply_t *self)
     if (row == NULL)
         row = find_row(apply_series_rows, APPLY_SERIES_ROWS, op);
     if (row == NULL)
+        row = find_row(apply_retime_rows, APPLY_RETIME_ROWS, op);
+    if (row == NULL)
         row = find_row(apply_list_rows, APPLY_LIST_ROWS, op);
     if (row == NULL)
         row = find_row(apply_member_rows, APPLY_MEMBER_ROWS, op);

@@ -37,6 +37,7 @@ typedef struct {
 #define APPLY_MOVE_ROWS 1
 #define APPLY_SNOOZE_ROWS 1
 #define APPLY_SERIES_ROWS 2
+#define APPLY_RETIME_ROWS 1
 #define APPLY_LIST_ROWS 4
 #define APPLY_MEMBER_ROWS 3
 #define APPLY_ACCOUNT_ROWS 5
@@ -46,6 +47,7 @@ extern const apply_row_t apply_tree_rows[APPLY_TREE_ROWS];
 extern const apply_row_t apply_move_rows[APPLY_MOVE_ROWS];
 extern const apply_row_t apply_snooze_rows[APPLY_SNOOZE_ROWS];
 extern const apply_row_t apply_series_rows[APPLY_SERIES_ROWS];
+extern const apply_row_t apply_retime_rows[APPLY_RETIME_ROWS];
 extern const apply_row_t apply_list_rows[APPLY_LIST_ROWS];
 extern const apply_row_t apply_member_rows[APPLY_MEMBER_ROWS];
 extern const apply_row_t apply_account_rows[APPLY_ACCOUNT_ROWS];

@@ -28,6 +28,9 @@ const uuid_t author_recurrence = {
 const uuid_t author_reminder = {
     {0x74, 0x61, 0x73, 0x6b, 0x77, 0x69, 0x82, 0x65, 0x80, 0, 0, 0, 0, 0, 0, 0x02}};
 
+const uuid_t author_retime = {
+    {0x74, 0x61, 0x73, 0x6b, 0x77, 0x69, 0x82, 0x65, 0x80, 0, 0, 0, 0, 0, 0, 0x03}};
+
 const char *op_name(op_t op)
 {
     assert((unsigned)op < OP_COUNT);
@@ -406,6 +409,7 @@ uuid_t command_list(const command_t *command)
     case OP_TASK_SNOOZE:
     case OP_TASK_SUCCEED:
     case OP_TASK_REMIND:
+    case OP_TASK_RETIME:
     case OP_LIST_PATCH:
     case OP_LIST_DELETE:
     case OP_LIST_RESTORE:

@@ -26,6 +26,7 @@
     X(TASK_SNOOZE, "task.snooze", CLIENT)                                                          \
     X(TASK_SUCCEED, "task.succeed", ACTOR)                                                         \
     X(TASK_REMIND, "task.remind", ACTOR)                                                           \
+    X(TASK_RETIME, "task.retime", ACTOR)                                                           \
     X(LIST_CREATE, "list.create", CLIENT)                                                          \
     X(LIST_PATCH, "list.patch", CLIENT)                                                            \
     X(LIST_DELETE, "list.delete", CLIENT)                                                          \
@@ -58,6 +59,7 @@ op_t op_of(slice_t name);
 /* The actors as authors. No token can belong to these ids. */
 extern const uuid_t author_recurrence;
 extern const uuid_t author_reminder;
+extern const uuid_t author_retime;
 
 #define SCOPE_READ 1u
 #define SCOPE_WRITE 2u

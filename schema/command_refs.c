@@ -202,6 +202,7 @@ void command_refs(const command_t *command, command_refs_t *out)
     case OP_TASK_SNOOZE:
     case OP_TASK_SUCCEED:
     case OP_TASK_REMIND:
+    case OP_TASK_RETIME:
         refer_to_task(command, &list, &task, out);
         break;
     case OP_LIST_CREATE:

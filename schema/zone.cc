@@ -75,10 +75,7 @@ bool is_reserved(std::string_view name)
 // Whether tzdata has a zone of that name, in the folder where cctz will look.
 bool is_on_disk(const std::string &name)
 {
-    const char *folder = std::getenv("TZDIR");
-    if (folder == nullptr || *folder == '\0')
-        folder = "/usr/share/zoneinfo";
-    std::ifstream file(std::string(folder) + "/" + name, std::ios::binary);
+    std::ifstream file(std::string(zone_folder()) + "/" + name, std::ios::binary);
     std::array<char, 4> magic = {};
     return file.read(magic.data(), magic.size()) &&
            std::string_view(magic.data(), magic.size()) == "TZif";
@@ -159,6 +156,12 @@ zone_fit_t fit_of(civil_lookup_t::civil_kind kind)
 }
 
 } // namespace
+
+extern "C" const char *zone_folder(void)
+{
+    const char *folder = std::getenv("TZDIR");
+    return folder == nullptr || *folder == '\0' ? "/usr/share/zoneinfo" : folder;
+}
 
 extern "C" bool zone_is_known(slice_t name)
 {

@@ -17,6 +17,9 @@ extern "C" {
  * rule. */
 bool zone_is_known(slice_t name);
 
+/* The folder that zones are read from. */
+const char *zone_folder(void);
+
 /* What a clock change did to a local time. */
 typedef enum {
     ZONE_PLAIN,

@@ -98,6 +98,7 @@ export class Taskwire {
   constructor(dir, databaseUrl, settings = {}) {
     this.dir = dir;
     this.settings = { DATABASE_URL: databaseUrl, ...settings };
+    this.extra = {}; // of the environment, what is no setting
     this.exit = null;
   }
 
@@ -116,7 +117,7 @@ export class Taskwire {
       CONNECTION_LIMIT: '0',
       ...this.settings,
     }).map(([key, value]) => [`TASKWIRE_${key}`, String(value)]));
-    return { ...bareEnvironment, ...own };
+    return { ...bareEnvironment, ...own, ...this.extra };
   }
 
   // Starts it without waiting.

@@ -267,7 +267,7 @@ describe('operating it', { timeout: 600_000 }, () => {
     const names = actors.map((actor) => actor.name).sort();
     const ofKafka = bench.kafka ? ['consumer', 'tail', 'topics'] : [];
     if (bench.kafka) assert.ok(names.includes('topics'), 'in Kafka mode there are more');
-    assert.deepEqual(names.filter((name) => !ofKafka.includes(name)), ['audit', 'eraser', 'gateway-0', 'gateway-1', 'peers', 'recurrence', 'relay', 'reminder', 'sync', 'writer']);
+    assert.deepEqual(names.filter((name) => !ofKafka.includes(name)), ['audit', 'eraser', 'gateway-0', 'gateway-1', 'peers', 'recurrence', 'relay', 'reminder', 'retime', 'sync', 'writer']);
     for (const { name, depth, limit, beats } of actors) {
       assert.ok(Number.isInteger(depth) && depth >= 0 && depth <= limit && limit > 0, `${name}: ${depth} of ${limit}`);
       assert.ok(beats > 0, `${name} runs`);

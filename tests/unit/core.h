@@ -197,7 +197,8 @@ static inline void core_make(core_t *self, const uuid_t *author, const char *op,
     self->command = (command_t){
         .id = uuid_is_nil(&self->id) ? core_id(0xc0000 + self->n_commands) : self->id,
         .author = *author,
-        .is_actor = uuid_eq(author, &author_recurrence) || uuid_eq(author, &author_reminder),
+        .is_actor = uuid_eq(author, &author_recurrence) || uuid_eq(author, &author_reminder) ||
+                    uuid_eq(author, &author_retime),
         .op = op_of(slice_str(op)),
         .list = uuid_is_nil(&self->in) ? self->list : self->in,
         .task = task == NULL ? UUID_NIL : *task,

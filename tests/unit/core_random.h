@@ -282,6 +282,19 @@ static void remind(run_t *run)
     count(run, core_do(core, &author_reminder, "task.remind", &found->task.id, json));
 }
 
+/* Now and then the instant of a due date is what other zone data made it. */
+static void retime(run_t *run)
+{
+    core_t *core = &run->core;
+    state_task_t *found = state_task_at(core->state, pick(run, N_TASK_IDS));
+    if (found == NULL)
+        return;
+    if (found->task.due.data != NULL && pick(run, 3) > 0)
+        found->task.due_at_us -= 3600 * US_PER_S;
+    core->in = found->task.list;
+    count(run, core_do(core, &author_retime, "task.retime", &found->task.id, NULL));
+}
+
 static void change_list(run_t *run)
 {
     core_t *core = &run->core;
@@ -377,7 +390,7 @@ static void change_world(run_t *run)
 /* One command, or a change of the world. */
 static void step(run_t *run)
 {
-    size_t what = pick(run, 27);
+    size_t what = pick(run, 28);
     if (what < 5)
         create_task(run);
     else if (what < 12)
@@ -398,6 +411,8 @@ static void step(run_t *run)
         restore_task(run);
     else if (what < 26)
         move_task(run);
+    else if (what < 27)
+        retime(run);
     else
         change_world(run);
 }
