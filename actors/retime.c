@@ -187,11 +187,21 @@ static void retime_receive(void *arg, slice_t bytes, now_t now)
         commander_receive(self->commander, &content, now);
 }
 
+static void hang_up(retime_t *self)
+{
+    if (self->pg != NULL)
+        pg_loop_fini(&self->loop);
+    pg_destroy(&self->pg);
+}
+
+/* The connection is needed at the start only. */
 static int64_t retime_due(void *arg, now_t now)
 {
     retime_t *self = arg;
-    if (self->state == RETIME_DONE)
+    if (self->state == RETIME_DONE) {
+        hang_up(self);
         return ACTOR_SLEEP_MAX_US;
+    }
     int64_t sleep_us = pg_loop_turn(&self->loop, now);
     go_on(self, now);
     int64_t loop_us = pg_loop_turn(&self->loop, now);
@@ -199,6 +209,8 @@ static int64_t retime_due(void *arg, now_t now)
     actor_note(self->actor, "commands", (int64_t)commander_n_under_way(self->commander));
     sleep_us = loop_us < sleep_us ? loop_us : sleep_us;
     sleep_us = commands_us < sleep_us ? commands_us : sleep_us;
+    if (self->state == RETIME_DONE)
+        return 0;
     return sleep_us < RETRY_US ? sleep_us : RETRY_US;
 }
 
@@ -224,8 +236,7 @@ static err_t retime_open(void *arg, actor_t *actor)
 static void retime_close(void *arg)
 {
     retime_t *self = arg;
-    pg_loop_fini(&self->loop);
-    pg_destroy(&self->pg);
+    hang_up(self);
     pg_params_fini(&self->params);
     commander_destroy(&self->commander);
 }
