@@ -28,6 +28,7 @@ typedef struct {
     int64_t event_id;
     uuid_t stream;
     int64_t rev;
+    uuid_t successor; /* that it would make */
     uuid_t leaver; /* who was removed; */
     int64_t n_releases; /* commands sent about his tasks */
 } cause_t;
@@ -175,7 +176,8 @@ static void on_result(void *arg, const result_t *result)
 {
     cause_t *cause = arg;
     const problem_t *problem = &result->outcome.problem;
-    if (problem->err == ERR_OK && !result->outcome.is_replay)
+    if (problem->err == ERR_OK && !result->outcome.is_replay &&
+        uuid_eq(&result->outcome.task, &cause->successor))
         metric_add(cause->batch->owner->successors_total, 1);
     if (problem->err != ERR_OK && !is_out_of_date(problem->err)) {
         slice_t why = problem->n_fields > 0 ? problem->fields[0].detail : problem->detail;
@@ -255,6 +257,7 @@ static void handle_event(recurrence_t *self, recurrence_batch_t *batch, const lo
         break;
     case SUCCESSION_NEXT:
         batch->n_open++;
+        cause->successor = command.task;
         commander_send(self->commander, &command, on_result, cause);
         break;
     }

@@ -41,12 +41,24 @@ static bool is_still_closed(apply_t *self, const task_t *task, int64_t closed_re
     return true;
 }
 
-static bool is_free(apply_t *self, const task_t *before)
+static bool is_free(apply_t *self)
 {
-    if (state_task(self->state, &self->task_id) == NULL &&
-        !state_has_occurrence(self->state, &before->series, before->occurrence + 1))
+    if (state_task(self->state, &self->task_id) == NULL)
         return true;
-    return apply_refuse(self, ERR_EXISTS, "The next occurrence exists.");
+    return apply_refuse(self, ERR_EXISTS, "There is a task of this id already.");
+}
+
+/* The number is taken: there is nothing to make, and that is what is remembered. A refusal would
+ * not be, and the same event, coming again when that occurrence was deleted meanwhile, would make
+ * it anew. */
+static bool has_successor(apply_t *self, const task_t *before)
+{
+    if (!state_has_occurrence(self->state, &before->series, before->occurrence + 1))
+        return false;
+    task_t same = *before;
+    self->task = state_task(self->state, &before->id);
+    apply_commit_task(self, EVENT_TASK_UPDATED, &same);
+    return true;
 }
 
 /* The due date is computed here, from the task as it is now: what the actor has seen of it may be
@@ -129,8 +141,8 @@ static void succeed_task(apply_t *self)
         return;
     }
     const task_t *before = &found->task;
-    if (!is_still_closed(self, before, asked.closed_rev) || !is_free(self, before) ||
-        !has_room(self, before, &next))
+    if (!is_still_closed(self, before, asked.closed_rev) || has_successor(self, before) ||
+        !is_free(self) || !has_room(self, before, &next))
         return;
     task_t task = next_occurrence(self, before, &next);
     copies_t copies;

@@ -60,9 +60,9 @@ static const actor_ops_t member_ops = {
 
 static void stage_init(stage_t *self)
 {
-    static const char *const names[] = {"writer",   "relay",     "consumer", "tail",  "recurrence",
-                                        "reminder", "audit",     "sync",     "peers", "eraser",
-                                        "topics",   "gateway-0", "gateway-1"};
+    static const char *const names[] = {"writer",   "relay",  "consumer",  "tail",     "recurrence",
+                                        "reminder", "audit",  "sync",      "peers",    "eraser",
+                                        "retime",   "topics", "gateway-0", "gateway-1"};
     *self = (stage_t){0};
     self->network.post = post_new();
     for (int i = 0; i <= ADDRESS_GATEWAY + 1; i++) {
@@ -109,7 +109,7 @@ a_signal_drains_all_from_the_gateways_to_the_writer_and_tells_the_peers_last(voi
         stage.signal_when_ready = signals[i];
         assert_int_equal(run(&stage, A_LONG_TIME_US), 0);
         assert_int_equal(stage.n_ready, 1);
-        assert_int_equal(atomic_load(&stage.n_stopped), 13);
+        assert_int_equal(atomic_load(&stage.n_stopped), 14);
         const int *order = stage.stop_order;
         assert_true(order[ADDRESS_GATEWAY] <= 2 && order[ADDRESS_GATEWAY + 1] <= 2);
         assert_true(order[ADDRESS_RELAY] <= 5 && order[ADDRESS_CONSUMER] <= 5);
@@ -131,7 +131,7 @@ static void an_actor_that_fails_ends_the_program_with_its_code(void **state)
         stage_init(&stage);
         stage.members[ADDRESS_AUDIT].fail_with = (err_t)codes[i][0];
         assert_int_equal(run(&stage, A_LONG_TIME_US), codes[i][1]);
-        assert_int_equal(atomic_load(&stage.n_stopped), 13);
+        assert_int_equal(atomic_load(&stage.n_stopped), 14);
         stage_fini(&stage);
     }
 }
@@ -157,7 +157,7 @@ static void not_being_ready_in_time_is_an_unavailable_service(void **state)
     network_set_ready(&stage.network, false, "the database is away");
     assert_int_equal(run(&stage, 10000), 69);
     assert_int_equal(stage.n_ready, 0);
-    assert_int_equal(atomic_load(&stage.n_stopped), 13);
+    assert_int_equal(atomic_load(&stage.n_stopped), 14);
     stage_fini(&stage);
 }
 
