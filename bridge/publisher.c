@@ -14,6 +14,7 @@
 #include "bridge/kafka_producer.h"
 #include "bridge/progress.h"
 #include "bridge/topics.h"
+#include "bridge/lookout.h"
 
 #include <poll.h>
 #include <sodium.h>
@@ -29,6 +30,7 @@
 /* Room for so many of the largest records is enough for a page of tasks, which are smaller. */
 #define PAGE_RECORDS 64
 #define RELAY_ID_BYTES 8
+#define NO_TICKET UINT32_MAX /* of records that no event waits for */
 
 static const char actor_name_of_positions[] = "kafka";
 
@@ -61,6 +63,23 @@ static const pg_stmt_t select_task = {
     " t.list = $1::uuid AND t.deleted_at IS NULL AND l.deleted_at IS NULL) FROM (SELECT $2::uuid)"
     " AS k(id)"};
 
+/* A topic that was never written in full, since it or its name is new, gets all of the log. */
+static const pg_stmt_t forget_positions = {
+    "DELETE FROM relay_position WHERE actor = 'kafka' AND EXISTS (SELECT 1 FROM kafka_topic WHERE "
+    "name = $1::text AND epoch IS NULL)"};
+static const pg_stmt_t select_written = {"SELECT epoch FROM kafka_topic WHERE name = $1::text"};
+static const pg_stmt_t set_written = {
+    "UPDATE kafka_topic SET epoch = $2::text WHERE name = $1::text AND EXISTS (SELECT 1 FROM "
+    "log_epoch WHERE epoch = $2::text)"};
+/* Tasks of keys, with the newest event of each in that list. */
+static const pg_stmt_t select_keys = {
+    "SELECT k.list, k.task, k.gone, e.id, e.rev, e.type, e.at, e.digest, b.body FROM"
+    " unnest($1::uuid[], $2::uuid[], $3::boolean[]) AS k(list, task, gone) LEFT JOIN LATERAL"
+    " (SELECT id, rev, type, at, digest FROM event WHERE task = k.task AND stream = k.list"
+    " ORDER BY id DESC LIMIT 1) e ON true LEFT JOIN LATERAL (SELECT t.body FROM task t JOIN list l"
+    " ON l.id = t.list WHERE t.id = k.task AND t.list = k.list AND t.deleted_at IS NULL AND"
+    " l.deleted_at IS NULL) b ON true"};
+
 typedef enum { TERM_OFF, TERM_LOADING, TERM_ON } term_t;
 
 /* Tasks being read for task-updates. */
@@ -79,6 +98,12 @@ struct publisher {
     char epoch[EPOCH_CHARS];
     char relay[2 * RELAY_ID_BYTES + 1]; /* of the term, in task-updates */
     int64_t taken[N_SHARDS];
+
+    bool is_preparing;
+    bool is_prepared; /* the positions are those of these topics */
+    bool is_rewriting; /* task-updates is read from its start */
+    lookout_t *lookout; /* for records of other relays; NULL: none yet */
+    bool is_mending; /* keys that it found are being read */
 
     look_t look;
     look_t look_wanted; /* what is to be asked when LOOK_ASKED fails */
@@ -104,6 +129,7 @@ struct publisher {
     metric_t *acknowledged_total;
     metric_t *failed_total;
     metric_t *dead_total;
+    metric_t *mended_total;
     metric_t *queue;
 };
 
@@ -112,7 +138,7 @@ typedef struct {
     publisher_t *owner;
     uint64_t term;
     uint64_t run;
-    uint32_t ticket;
+    uint32_t ticket; /* or the number of keys */
 } asked_t;
 
 static asked_t *asked_new(publisher_t *self, uint32_t ticket)
@@ -164,7 +190,7 @@ static err_t give(publisher_t *self, kafka_topic_t topic, unsigned shard, const 
 {
     err_t err = kafka_producer_send(self->producer, topic, partition_of(self, topic, shard), record,
                                     ticket);
-    if (err == ERR_OK)
+    if (err == ERR_OK && ticket != NO_TICKET)
         progress_hold(self->progress, ticket);
     return err;
 }
@@ -183,10 +209,12 @@ static void on_delivered(void *arg, uint64_t tag, delivery_t fate, const char *w
     switch (fate) {
     case DELIVERY_DONE:
         metric_add(self->acknowledged_total, 1);
-        progress_release(self->progress, (uint32_t)tag);
+        if (tag != NO_TICKET)
+            progress_release(self->progress, (uint32_t)tag);
         return;
     case DELIVERY_REFUSED:
-        note_refused(self, (uint32_t)tag, why);
+        if (tag != NO_TICKET)
+            note_refused(self, (uint32_t)tag, why);
         break;
     case DELIVERY_LOST:
         break;
@@ -292,7 +320,8 @@ static bool has_topics(const publisher_t *self)
 bool publisher_has_room(const publisher_t *self)
 {
     return self->term == TERM_ON && self->producer != NULL && self->look == LOOK_NONE &&
-           has_topics(self) && progress_has_room(self->progress) &&
+           self->is_prepared && !self->is_mending && has_topics(self) &&
+           progress_has_room(self->progress) &&
            kafka_producer_has_room(self->producer, RECORDS_OF_EVENT) &&
            !kafka_producer_is_broken(self->producer, NULL) &&
            (!self->is_careful || progress_n(self->progress) == 0);
@@ -454,6 +483,163 @@ static void mind_producer(publisher_t *self, now_t now)
     self->retry_mono_us = now.mono_us + RETRY_US;
 }
 
+/* --- records of other relays --- */
+
+/* One that no event tells of can only be gone. */
+static void key_event(const publisher_t *self, const pg_result_t *result, int row, now_t now,
+                      log_event_t *out)
+{
+    *out = (log_event_t){.stream = pg_uuid(result, row, 0),
+                         .task = pg_uuid(result, row, 1),
+                         .id = pg_int(result, row, 3),
+                         .rev = pg_int(result, row, 4),
+                         .type = EVENT_TASK_DELETED,
+                         .stored_type = EVENT_TASK_DELETED,
+                         .at_us = now.wall_us,
+                         .digest = slice_of(self->look_digest, DIGEST_BYTES)};
+    int64_t type = pg_int(result, row, 5);
+    if (!pg_is_null(result, row, 3)) {
+        out->type = type > 0 && type < EVENT_TYPE_COUNT ? (event_type_t)type : EVENT_UNKNOWN;
+        out->stored_type = (int16_t)type;
+        out->at_us = pg_instant(result, row, 6);
+        out->digest = pg_bytes(result, row, 7);
+    }
+    out->shard = (uint8_t)shard_of(&out->stream);
+    memcpy(out->epoch, self->epoch, EPOCH_CHARS);
+}
+
+static bool mend_key(publisher_t *self, const pg_result_t *result, int row, now_t now)
+{
+    log_event_t event;
+    record_t record;
+    slice_t body = pg_bytes(result, row, 8);
+    if (body.data == NULL && pg_bool(result, row, 2))
+        return true; /* a tombstone of what is gone: as it should be */
+    key_event(self, result, row, now, &event);
+    record_of_task(self->coder, &event, 0, &event.task, body, slice_str(self->relay), &record);
+    return give(self, KAFKA_TASK_UPDATES, event.shard, &record, NO_TICKET) == ERR_OK;
+}
+
+static void on_keys(void *arg, pg_fate_t fate, const pg_result_t *result)
+{
+    asked_t *asked = arg;
+    publisher_t *self = asked->owner;
+    bool is_good = fate == PG_OK && asked->run == self->run && self->producer != NULL;
+    bool is_mine = asked->term == self->n_terms;
+    uint32_t n_keys = asked->ticket;
+    free(asked);
+    if (!is_mine)
+        return;
+    self->is_mending = false;
+    for (int row = 0; row < pg_rows(result) && is_good; row++)
+        is_good = mend_key(self, result, row, clock_now());
+    if (is_good)
+        lookout_drop(self->lookout, (size_t)n_keys); /* else they are read again */
+    else
+        self->retry_mono_us = clock_now().mono_us + RETRY_US;
+}
+
+static void put_keys(const lookout_key_t *keys, size_t n, pg_params_t *params)
+{
+    pg_array_begin(params, PG_UUID);
+    for (size_t i = 0; i < n; i++)
+        pg_array_uuid(params, &keys[i].list);
+    pg_array_end(params);
+    pg_array_begin(params, PG_UUID);
+    for (size_t i = 0; i < n; i++)
+        pg_array_uuid(params, &keys[i].task);
+    pg_array_end(params);
+    pg_array_begin(params, PG_BOOL);
+    for (size_t i = 0; i < n; i++)
+        pg_array_bool(params, keys[i].is_tombstone);
+    pg_array_end(params);
+}
+
+/* While they are read no event is published: see the top of this file. */
+static void mend(publisher_t *self, now_t now)
+{
+    size_t n;
+    const lookout_key_t *keys = lookout_keys(self->lookout, &n);
+    if (n == 0 || self->is_mending || self->look != LOOK_NONE || !pg_is_ready(self->pg) ||
+        now.mono_us < self->retry_mono_us || self->producer == NULL ||
+        !kafka_producer_has_room(self->producer, PAGE_RECORDS))
+        return;
+    pg_params_t params = {0};
+    asked_t *asked = asked_new(self, (uint32_t)n);
+    put_keys(keys, n, &params);
+    if (pg_query(self->pg, &select_keys, &params, on_keys, asked) == ERR_OK) {
+        self->is_mending = true;
+        metric_add(self->mended_total, (int64_t)n);
+    } else {
+        free(asked);
+    }
+    (void)pg_sync(self->pg);
+    pg_params_fini(&params);
+}
+
+static void put_topic(const publisher_t *self, pg_params_t *params)
+{
+    char name[KAFKA_NAME_CHARS];
+    kafka_topic_name(self->network->config, kafka_topic_names[KAFKA_TASK_UPDATES], name);
+    pg_put_text(params, slice_str(name));
+}
+
+/* All that was in the topic has been looked at, and what came of it has arrived. */
+static void end_rewriting(publisher_t *self)
+{
+    pg_params_t params = {0};
+    if (!self->is_rewriting || !lookout_is_at_end(self->lookout) || self->producer == NULL ||
+        kafka_producer_depth(self->producer) > 0 || !pg_is_ready(self->pg))
+        return;
+    put_topic(self, &params);
+    pg_put_text(&params, slice_of(self->epoch, EPOCH_CHARS));
+    /* Not known to be done, it is done again by the next relay. */
+    self->is_rewriting = pg_query(self->pg, &set_written, &params, NULL, NULL) != ERR_OK;
+    (void)pg_sync(self->pg);
+    pg_params_fini(&params);
+}
+
+static void on_lookout_ready(void *arg, short events, now_t now)
+{
+    publisher_t *self = arg;
+    (void)events;
+    (void)now;
+    if (self->lookout != NULL)
+        lookout_take(self->lookout, slice_str(self->relay));
+}
+
+static void open_lookout(publisher_t *self)
+{
+    char why[KAFKA_ERROR_CHARS] = "";
+    int32_t n = topics_partitions(self->network->topics, KAFKA_TASK_UPDATES);
+    if (self->lookout != NULL || n == 0)
+        return;
+    self->lookout =
+        lookout_new(self->network->config, self->is_rewriting ? KAFKA_FROM_START : KAFKA_FROM_END,
+                    n, why, sizeof why);
+    if (self->lookout != NULL)
+        actor_watch(self->actor, lookout_fd(self->lookout), POLLIN, on_lookout_ready, self);
+    else if (log_once(&self->trouble))
+        log_line(LOG_ERROR, "relay", "task-updates cannot be read", "why=\"%s\"", why);
+}
+
+static void close_lookout(publisher_t *self, int64_t deadline_mono_us)
+{
+    if (self->lookout != NULL)
+        actor_watch(self->actor, lookout_fd(self->lookout), 0, NULL, NULL);
+    lookout_destroy(&self->lookout, deadline_mono_us);
+}
+
+static void mind_lookout(publisher_t *self, now_t now)
+{
+    open_lookout(self);
+    if (self->lookout == NULL)
+        return;
+    lookout_take(self->lookout, slice_str(self->relay));
+    mend(self, now);
+    end_rewriting(self);
+}
+
 /* --- positions --- */
 
 static void on_saved(void *arg, pg_fate_t fate, const pg_result_t *result)
@@ -539,6 +725,49 @@ static void on_positions(void *arg, pg_fate_t fate, const pg_result_t *result)
     self->term = TERM_ON;
 }
 
+static void on_written(void *arg, pg_fate_t fate, const pg_result_t *result)
+{
+    publisher_t *self = arg;
+    if (fate == PG_OK)
+        self->is_rewriting = !slice_eq(pg_bytes(result, 0, 0), slice_of(self->epoch, EPOCH_CHARS));
+}
+
+static void on_prepared(void *arg, pg_fate_t fate, const pg_result_t *result)
+{
+    asked_t *asked = arg;
+    publisher_t *self = asked->owner;
+    bool is_mine = asked->term == self->n_terms;
+    free(asked);
+    if (!is_mine)
+        return;
+    self->is_preparing = false;
+    if (fate != PG_OK)
+        return;
+    take_positions(self, result);
+    self->run++;
+    self->is_prepared = true;
+    if (self->is_rewriting)
+        log_line(LOG_INFO, "relay", "task-updates is looked through from its start", NULL);
+}
+
+/* When the topics are there it is asked what was written to them. */
+static void prepare(publisher_t *self)
+{
+    pg_params_t params = {0};
+    if (self->is_prepared || self->is_preparing || !has_topics(self) || !pg_is_ready(self->pg))
+        return;
+    asked_t *asked = asked_new(self, 0);
+    put_topic(self, &params);
+    bool is_queued = pg_query(self->pg, &forget_positions, &params, NULL, NULL) == ERR_OK &&
+                     pg_query(self->pg, &select_written, &params, on_written, self) == ERR_OK &&
+                     pg_query(self->pg, &select_positions, NULL, on_prepared, asked) == ERR_OK;
+    self->is_preparing = is_queued;
+    if (!is_queued)
+        free(asked);
+    (void)pg_sync(self->pg);
+    pg_params_fini(&params);
+}
+
 void publisher_begin(publisher_t *self, slice_t epoch)
 {
     if (self->term != TERM_OFF || epoch.n_bytes != EPOCH_CHARS || !pg_is_ready(self->pg))
@@ -547,6 +776,7 @@ void publisher_begin(publisher_t *self, slice_t epoch)
     memcpy(self->epoch, epoch.data, EPOCH_CHARS);
     memset(self->careful_to, 0, sizeof self->careful_to);
     self->is_careful = self->is_refused = false;
+    self->is_prepared = self->is_preparing = self->is_mending = false;
     self->refused_id = 0;
     asked_t *asked = asked_new(self, 0);
     if (pg_query(self->pg, &select_positions, NULL, on_positions, asked) == ERR_OK)
@@ -563,6 +793,7 @@ void publisher_end(publisher_t *self)
     self->n_terms++;
     self->term = TERM_OFF;
     self->is_saving = false;
+    close_lookout(self, 0);
     begin_run(self);
     network_set_degraded(self->network, DEGRADED_RELAY, NULL);
 }
@@ -621,8 +852,11 @@ int64_t publisher_turn(publisher_t *self, now_t now)
         return SAVE_US;
     mind_producer(self, now);
     follow_care(self);
+    prepare(self);
     if (self->producer != NULL)
         ask_tasks(self, now);
+    if (self->is_prepared)
+        mind_lookout(self, now);
     if (now.mono_us >= self->save_mono_us)
         save(self, now);
     tell_stuck(self, now);
@@ -662,6 +896,9 @@ publisher_t *publisher_new(network_t *network, actor_t *actor, pg_t *pg)
                                          "Records that were not delivered, and come again");
     self->dead_total = metrics_counter(metrics, "taskwire_kafka_events_refused_total", NULL,
                                        "Events that Kafka does not take: dead letters");
+    self->mended_total =
+        metrics_counter(metrics, "taskwire_kafka_updates_mended_total", NULL,
+                        "Records of task-updates from other relays, that were looked up again");
     self->queue = metrics_gauge(metrics, "taskwire_kafka_producer_queue_records", NULL,
                                 "Records given to the producer and not acknowledged");
     return self;
@@ -672,6 +909,7 @@ void publisher_destroy(publisher_t **self_p)
     publisher_t *self = *self_p;
     if (self == NULL)
         return;
+    close_lookout(self, clock_now().mono_us + END_US);
     close_producer(self, clock_now().mono_us + END_US);
     record_coder_destroy(&self->coder);
     progress_destroy(&self->progress);

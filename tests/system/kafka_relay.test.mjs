@@ -145,6 +145,45 @@ describe('the relay in Kafka mode', () => {
     assert.equal(String(ids.size), await value('SELECT count(*) FROM event'));
   });
 
+  it('publishes a key again that another relay has written', async () => {
+    const list = await me.list();
+    const [kept, gone] = [await me.task(list.id, { title: 'as it is' }), await me.task(list.id)];
+    await me.delete(`/v1/tasks/${gone.id}`);
+    await checkUpdates();
+    const old = (task) => ({ key: `${list.id}/${task}`, value: JSON.stringify({ data: { title: 'as it was', rev: 1 } }), headers: { 'taskwire-relay': 'a frozen one' } });
+    const never = '01234567-89ab-7def-8123-456789abcdef';
+    const partition = Number(await value(`SELECT shard FROM event WHERE stream = '${list.id}' LIMIT 1`)) % 3;
+    await kafka.send(named('task-updates'), [kept.id, gone.id, never].map((task) => ({ ...old(task), partition })));
+    await kafka.send(named('task-updates'), [{ key: 'no key of ours', value: 'x', partition }]);
+    await waitFor(async () => (await bench.taskwire.metric('taskwire_kafka_updates_mended_total')) >= 3, 'they were looked up');
+    await waitFor(async () => {
+      const newest = new Map((await kafka.records(named('task-updates'))).map((record) => [text(record.key), record.value]));
+      return newest.get(`${list.id}/${gone.id}`) === null && newest.get(`${list.id}/${never}`) === null &&
+        JSON.parse(newest.get(`${list.id}/${kept.id}`)).data.title === 'as it is';
+    }, 'the topic is as the database is');
+  });
+
+  it('writes task-updates anew for a new epoch of the database', async () => {
+    const epoch = () => value('SELECT epoch FROM log_epoch');
+    const written = () => value("SELECT epoch FROM kafka_topic WHERE name LIKE '%task-updates'");
+    const former = await epoch();
+    await waitFor(async () => (await written()) === former, 'it was written for this one');
+    const list = await me.list();
+    const [kept, lost] = [await me.task(list.id), await me.task(list.id)];
+    await published();
+    await bench.taskwire.stop();
+    // What a backup that is older than the task knows of it.
+    await value(`DELETE FROM task WHERE id = '${lost.id}'`);
+    await value("UPDATE log_epoch SET timeline = '000000FF'");
+    await bench.taskwire.start();
+    me.url = bench.taskwire.url;
+    await waitFor(async () => (await epoch()) !== former && (await written()) === (await epoch()), 'it is written for the new one', 60_000);
+    const newest = new Map((await kafka.records(named('task-updates'))).map((record) => [text(record.key), record.value]));
+    assert.equal(newest.get(`${list.id}/${lost.id}`)?.toString() ?? null, null, bench.taskwire.log.slice(-3000) + kept.id + list.id + await epoch());
+    assert.ok(newest.get(`${list.id}/${kept.id}`));
+    for (const [key, body] of newest) if (body && key.includes('/')) assert.equal(JSON.parse(body).source, `taskwire/${await epoch()}`, key);
+  });
+
   it('takes no event that the broker refuses for more than that: it becomes a dead letter, the others go on', async () => {
     const admin = await kafka.admin();
     await admin.alterConfigs({ resources: [{ type: 2, name: named('task-events'), configEntries: [{ name: 'max.message.bytes', value: '20000' }] }] });
