@@ -56,7 +56,10 @@ static const pg_stmt_t delete_tasks = {
     "AND " OF_DELETED_LIST
     " UNION ALL SELECT id FROM task WHERE NOT (status < 2 AND deleted_at IS NULL)"
     " AND " OF_DELETED_LIST ") t LIMIT $2::bigint),"
-    " reminders AS (DELETE FROM reminder r USING these WHERE r.task = these.id)"
+    " reminders AS (DELETE FROM reminder r USING these WHERE r.task = these.id),"
+    " past AS (DELETE FROM reminder_past p USING these WHERE p.list = $1::uuid"
+    " AND p.task = these.id),"
+    " dismissed AS (DELETE FROM reminder_dismissed d USING these WHERE d.task = these.id)"
     " DELETE FROM task t USING these WHERE t.id = these.id"};
 /* From then on nobody can restore it. Its members stay until the end: what is cut short is found
  * again by them. */
@@ -87,7 +90,10 @@ static const pg_stmt_t delete_task_letters = {
     " AND d.event_id = e.id"};
 static const pg_stmt_t delete_task = {
     "WITH gone AS (DELETE FROM task t USING list l WHERE t.id = $1::uuid AND t.list = $2::uuid"
-    " AND l.id = t.list AND (t.deleted_at IS NOT NULL OR l.deleted_at IS NOT NULL) RETURNING t.id)"
+    " AND l.id = t.list AND (t.deleted_at IS NOT NULL OR l.deleted_at IS NOT NULL) RETURNING t.id),"
+    " past AS (DELETE FROM reminder_past p USING gone WHERE p.list = $2::uuid"
+    " AND p.task = gone.id),"
+    " dismissed AS (DELETE FROM reminder_dismissed d USING gone WHERE d.task = gone.id)"
     " DELETE FROM reminder r USING gone WHERE r.task = gone.id"};
 static const pg_stmt_t has_task = {"SELECT 1 FROM task WHERE id = $1::uuid"};
 
@@ -104,7 +110,9 @@ static const pg_stmt_t leave_list = {
 static const pg_stmt_t select_other_owners = {
     "SELECT 1 FROM list l WHERE l.id = $1::uuid AND (l.deleted_at IS NULL OR EXISTS (SELECT 1 FROM "
     "member m WHERE m.list = l.id AND m.role = 3 AND m.account <> $2::uuid))"};
-static const pg_stmt_t end_erasure = {"DELETE FROM erasure WHERE account = $1::uuid"};
+static const pg_stmt_t end_erasure = {
+    "WITH dismissed AS (DELETE FROM reminder_dismissed WHERE account = $1::uuid)"
+    " DELETE FROM erasure WHERE account = $1::uuid"};
 
 typedef struct {
     pg_t *pg;

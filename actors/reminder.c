@@ -28,6 +28,9 @@
 /* With Kafka the rows are written by whoever has the partition: what was set a moment ago is looked
  * for so far ahead. */
 #define AHEAD_US (SWEEP_US + SWEEP_US / 2)
+/* Who slept for so long without meaning to believes nothing that lies in memory: what is due there
+ * may have been moved away and back since, and is past now for whoever moved it. */
+#define FROZEN_US (5 * US_PER_S)
 /* Until the database is asked again that did not answer. */
 #define RETRY_US INT64_C(200000)
 #define QUERY_TIMEOUT_US INT64_C(5000000)
@@ -38,7 +41,7 @@ typedef struct {
     struct reminder_actor *owner;
     near_key_t key;
     bool is_over; /* the result is there; kept until the rows agree, lest it be sent again */
-    bool is_refused;
+    bool is_refused; /* its row is to be ended here */
     bool is_pending; /* by its row, while those are looked at */
     int64_t over_mono_us; /* since when */
 } firing_t;
@@ -53,6 +56,7 @@ struct reminder_actor {
     bool is_leading;
     char term_epoch[EPOCH_CHARS]; /* of the batches that come */
     now_t now; /* of this turn */
+    int64_t turned_mono_us; /* of the last turn */
     char rows_epoch[EPOCH_CHARS]; /* of the rows that were read */
     near_t *near;
     bool must_reset;
@@ -126,7 +130,9 @@ static void on_result(void *arg, const result_t *result)
     }
     firing->is_over = true;
     firing->over_mono_us = self->now.mono_us;
-    firing->is_refused = err != ERR_OK;
+    /* One that fired before has its event, which may have been handled before the row came to wait
+     * for that instant again. */
+    firing->is_refused = err != ERR_OK || result->outcome.is_replay;
     self->n_refused += firing->is_refused;
     if (err == ERR_OK && !result->outcome.is_replay) {
         metric_add(self->fired_total, 1);
@@ -210,7 +216,8 @@ static void load(reminder_actor_t *self)
         self->load_mono_us = self->now.mono_us + RETRY_US;
 }
 
-/* Fired is said by the event itself; what was refused for good ends the row it was about. */
+/* That it fired is said by the event itself; no event comes of what was refused for good, and
+ * perhaps none of what fired before: these end their rows here. */
 static void end_refused(reminder_actor_t *self)
 {
     if (self->n_refused == 0)
@@ -311,13 +318,12 @@ static void note_fired(reminder_actor_t *self, const near_key_t *key)
 }
 
 /* What is due already is left to the rows: when the log is read again, most of that has fired. */
-static void on_news(void *arg, const reminder_news_t *news, bool is_fired)
+static void on_news(void *arg, reminder_tells_t tells, const reminder_news_t *news)
 {
     reminder_actor_t *self = arg;
-    if (is_fired) {
+    if (tells == TELLS_FIRED) {
         near_key_t key = {news->task, news->fired.id, news->fired.fire_at_us};
         note_fired(self, &key);
-        return;
     }
     for (uint32_t i = 0; i < news->n_wanted; i++) {
         near_key_t key = {news->task, news->wanted[i].id, news->wanted[i].fire_at_us};
@@ -403,8 +409,10 @@ static int64_t lead(reminder_actor_t *self)
 static int64_t reminder_due(void *arg, now_t now)
 {
     reminder_actor_t *self = arg;
+    bool was_frozen = now.mono_us > self->turned_mono_us + FROZEN_US;
     self->now = now;
-    if (wall_timer_has_jumped(self->timer, now))
+    self->turned_mono_us = now.mono_us;
+    if (wall_timer_has_jumped(self->timer, now) || was_frozen)
         self->must_reset = true;
     int64_t sleep_us = intray_turn(self->intray, now, handle, self);
     if (self->is_leading)

@@ -20,10 +20,13 @@ static const pg_stmt_t select_overdue = {
     " AND fire_at <= $2::timestamptz ORDER BY fire_at, task, reminder LIMIT $3::bigint"};
 static const pg_stmt_t mark_missed = {
     SAME(3) ", late AS MATERIALIZED (SELECT task, reminder FROM reminder WHERE state = 0 AND"
-            " fire_at < $1::timestamptz ORDER BY fire_at, task, reminder LIMIT $2::bigint)"
-            " UPDATE reminder r SET state = 3 FROM late l WHERE r.task = l.task AND"
+            " fire_at < $1::timestamptz ORDER BY fire_at, task, reminder LIMIT $2::bigint),"
+            " missed AS (UPDATE reminder r SET state = 3 FROM late l WHERE r.task = l.task AND"
             " r.reminder = l.reminder AND r.state = 0 AND r.fire_at < $1::timestamptz AND"
-            " EXISTS (SELECT 1 FROM same)"};
+            " EXISTS (SELECT 1 FROM same)"
+            " RETURNING r.list, r.fire_at, r.task, r.reminder, r.whom, r.account)"
+            " INSERT INTO reminder_past (list, fire_at, task, reminder, whom, account)"
+            " SELECT * FROM missed ON CONFLICT DO NOTHING"};
 static const pg_stmt_t end_refused = {
     SAME(4) " UPDATE reminder r SET state = 2 FROM unnest($1::uuid[], $2::uuid[],"
             " $3::timestamptz[]) AS k(task, reminder, fire_at) WHERE r.task = k.task AND"

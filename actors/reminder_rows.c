@@ -15,13 +15,13 @@
 #define IS_SAME "EXISTS (SELECT 1 FROM same)"
 
 static const pg_stmt_t upsert_rows = {SAME(
-    7) "INSERT INTO reminder (task, reminder, list, event_id, state, fire_at)"
-       " SELECT task, reminder, list, event_id, CASE WHEN fire_at <= at THEN 2 ELSE 0 END, fire_at"
-       " FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[], $5::timestamptz[], "
-       "$6::timestamptz[])"
-       " AS k(task, reminder, list, event_id, fire_at, at) WHERE " IS_SAME
+    9) "INSERT INTO reminder (task, reminder, list, event_id, state, fire_at, whom, account)"
+       " SELECT task, reminder, list, event_id, CASE WHEN fire_at <= at THEN 2 ELSE 0 END, fire_at,"
+       " whom, account FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[], "
+       "$5::timestamptz[], $6::timestamptz[], $7::smallint[], $8::uuid[])"
+       " AS k(task, reminder, list, event_id, fire_at, at, whom, account) WHERE " IS_SAME
        " ON CONFLICT (task, reminder) DO UPDATE SET list = excluded.list, event_id = "
-       "excluded.event_id,"
+       "excluded.event_id, whom = excluded.whom, account = excluded.account,"
        " fire_at = excluded.fire_at, state = CASE WHEN reminder.fire_at = excluded.fire_at AND "
        "reminder.state <> 2"
        " THEN reminder.state ELSE excluded.state END"
@@ -31,18 +31,31 @@ static const pg_stmt_t end_rows = {
     SAME(3) "UPDATE reminder r SET state = 2, event_id = k.event_id"
             " FROM unnest($1::uuid[], $2::bigint[]) AS k(task, event_id)"
             " WHERE r.task = k.task AND r.event_id < k.event_id AND r.state = 0 AND " IS_SAME};
+/* One that was taken for missed fired after all. */
 static const pg_stmt_t mark_fired = {
-    SAME(5) "UPDATE reminder r SET state = 1, fired_at = k.at"
-            " FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[], "
-            "$4::timestamptz[]) AS k(task, reminder, fire_at, at)"
+    SAME(8) ", k AS (SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::timestamptz[], "
+            "$5::timestamptz[], $6::smallint[], $7::uuid[])"
+            " AS k(task, reminder, list, fire_at, at, whom, account)),"
+            " past AS (INSERT INTO reminder_past (list, fire_at, task, reminder, whom, account, "
+            "fired_at) SELECT list, fire_at, task, reminder, whom, account, at FROM k"
+            " WHERE " IS_SAME " ON CONFLICT (list, fire_at, task, reminder)"
+            " DO UPDATE SET fired_at = excluded.fired_at WHERE reminder_past.fired_at IS NULL)"
+            " UPDATE reminder r SET state = 1, fired_at = k.at FROM k"
             " WHERE r.task = k.task AND r.reminder = k.reminder AND "
             "r.fire_at = k.fire_at AND r.state <> 1 AND " IS_SAME};
+static const pg_stmt_t mark_dismissed = {
+    SAME(5) "INSERT INTO reminder_dismissed (task, reminder, account, until)"
+            " SELECT task, reminder, account, until FROM unnest($1::uuid[], $2::uuid[], "
+            "$3::uuid[], $4::timestamptz[]) AS k(task, reminder, account, until) WHERE " IS_SAME
+            " ON CONFLICT (task, reminder, account) DO UPDATE SET until = excluded.until"
+            " WHERE reminder_dismissed.until < excluded.until"};
 
 /* --- the pure step --- */
 
 static bool concerns_reminders(const log_event_t *row, const event_t *event)
 {
-    static const char *const keys[] = {"due_at", "reminders", "status", "deleted_at", "list"};
+    static const char *const keys[] = {"due_at", "reminders",  "status",
+                                       "list",   "deleted_at", "assignee"};
     if (row->type == EVENT_UNKNOWN || uuid_is_nil(&row->task) || event->after.data == NULL)
         return false;
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
@@ -53,13 +66,59 @@ static bool concerns_reminders(const log_event_t *row, const event_t *event)
     return false;
 }
 
-static bool read_fired(const event_t *event, wanted_t *out)
+static bool read_reminder(const event_t *event, wanted_t *out)
 {
     slice_t id, at;
     if (!mp_map_find(event->reminder, "id", &id) || !mp_map_find(event->reminder, "at", &at))
         return false;
     mp_reader_t id_reader = mp_reader(id), at_reader = mp_reader(at);
     return mp_get_uuid(&id_reader, &out->id) && mp_get_instant(&at_reader, &out->fire_at_us);
+}
+
+/* For the assignee: whoever that was when it fired. */
+static bool read_whom(const event_t *event, wanted_t *out)
+{
+    slice_t whom, word, assignee;
+    if (!mp_map_find(event->reminder, "for", &whom))
+        return false;
+    mp_reader_t reader = mp_reader(whom);
+    if (!mp_get_str(&reader, &word))
+        return false;
+    if (slice_is(word, "all")) {
+        out->whom = FOR_ALL;
+        return true;
+    }
+    out->whom = FOR_ACCOUNT;
+    if (!slice_is(word, "assignee"))
+        return uuid_parse(word, &out->account);
+    out->whom = FOR_ASSIGNEE;
+    if (event->after.data == NULL || !mp_map_find(event->after, "assignee", &assignee))
+        return true;
+    reader = mp_reader(assignee);
+    return mp_get_uuid(&reader, &out->account);
+}
+
+static reminder_tells_t read_fired(const event_t *event, reminder_news_t *out)
+{
+    bool is_read = read_reminder(event, &out->fired) && read_whom(event, &out->fired);
+    return is_read ? TELLS_FIRED : TELLS_WRONG;
+}
+
+/* In an account's stream. */
+static reminder_tells_t read_dismissed(const event_t *event, reminder_news_t *out)
+{
+    out->fired.account = event->stream;
+    return read_reminder(event, &out->fired) ? TELLS_DISMISSED : TELLS_WRONG;
+}
+
+static wanted_t wanted_of(const task_t *task, const reminder_t *reminder, int64_t fire_at_us)
+{
+    wanted_t wanted = {.id = reminder->id, .fire_at_us = fire_at_us, .whom = reminder->whom};
+    if (reminder->whom == FOR_ACCOUNT)
+        wanted.account = reminder->account;
+    else if (reminder->whom == FOR_ASSIGNEE)
+        wanted.account = task->assignee;
+    return wanted;
 }
 
 static void collect_wanted(const task_t *task, reminder_news_t *out)
@@ -69,7 +128,7 @@ static void collect_wanted(const task_t *task, reminder_news_t *out)
     for (uint32_t i = 0; i < task->n_reminders; i++) {
         int64_t fire_at_us = task_reminder_at(task, &task->reminders[i]);
         if (fire_at_us != INSTANT_NONE)
-            out->wanted[out->n_wanted++] = (wanted_t){task->reminders[i].id, fire_at_us};
+            out->wanted[out->n_wanted++] = wanted_of(task, &task->reminders[i], fire_at_us);
     }
 }
 
@@ -112,7 +171,9 @@ reminder_tells_t reminder_read(const log_event_t *row, arena_t *arena, reminder_
     if (!event_decode(row->body, &event))
         return TELLS_WRONG;
     if (row->type == EVENT_REMINDER_DUE)
-        return read_fired(&event, &out->fired) ? TELLS_FIRED : TELLS_WRONG;
+        return read_fired(&event, out);
+    if (row->type == EVENT_REMINDER_DISMISSED)
+        return read_dismissed(&event, out);
     if (!concerns_reminders(row, &event))
         return TELLS_NOTHING;
     task_t *task = arena_alloc(arena, sizeof *task);
@@ -130,8 +191,9 @@ typedef struct {
     pg_t *pg;
     const char *epoch; /* that the events are of */
     reminder_news_t news[ROUND_TASKS];
-    bool is_fired[ROUND_TASKS];
+    reminder_tells_t tells[ROUND_TASKS];
     size_t n;
+    size_t n_telling[TELLS_WRONG]; /* so, of them */
     pg_params_t params;
     pg_fate_t fate;
     reminder_news_f *told;
@@ -163,43 +225,70 @@ static void queue(round_t *self, const pg_stmt_t *stmt)
         pg_array_begin(&self->params, type);                                                       \
         for (size_t i = 0; i < self->n; i++) {                                                     \
             const reminder_news_t *news = &self->news[i];                                          \
-            for (uint32_t w = 0; !self->is_fired[i] && w < news->n_wanted; w++)                    \
+            for (uint32_t w = 0; self->tells[i] == TELLS_WANTED && w < news->n_wanted; w++)        \
                 put;                                                                               \
         }                                                                                          \
         pg_array_end(&self->params);                                                               \
     } while (0)
 
-/* The same over the events that say what is wanted, or that one fired. */
-#define EACH_NEWS(fired, type, put)                                                                \
+/* The same over the events that tell that. */
+#define EACH_NEWS(what, type, put)                                                                 \
     do {                                                                                           \
         pg_array_begin(&self->params, type);                                                       \
         for (size_t i = 0; i < self->n; i++) {                                                     \
             const reminder_news_t *news = &self->news[i];                                          \
-            if (self->is_fired[i] == (fired))                                                      \
+            if (self->tells[i] == (what))                                                          \
                 put;                                                                               \
         }                                                                                          \
         pg_array_end(&self->params);                                                               \
     } while (0)
 
-static void queue_round(round_t *self)
+static void queue_wanted(round_t *self)
 {
-    if (self->n == 0)
-        return;
     EACH_WANTED(PG_UUID, pg_array_uuid(&self->params, &news->task));
     EACH_WANTED(PG_UUID, pg_array_uuid(&self->params, &news->wanted[w].id));
     EACH_WANTED(PG_UUID, pg_array_uuid(&self->params, &news->list));
     EACH_WANTED(PG_I64, pg_array_i64(&self->params, news->event_id));
     EACH_WANTED(PG_INSTANT, pg_array_instant(&self->params, news->wanted[w].fire_at_us));
     EACH_WANTED(PG_INSTANT, pg_array_instant(&self->params, news->at_us));
+    EACH_WANTED(PG_I16, pg_array_i16(&self->params, (int16_t)news->wanted[w].whom));
+    EACH_WANTED(PG_UUID, pg_array_uuid(&self->params, &news->wanted[w].account));
     queue(self, &upsert_rows);
-    EACH_NEWS(false, PG_UUID, pg_array_uuid(&self->params, &news->task));
-    EACH_NEWS(false, PG_I64, pg_array_i64(&self->params, news->event_id));
+    EACH_NEWS(TELLS_WANTED, PG_UUID, pg_array_uuid(&self->params, &news->task));
+    EACH_NEWS(TELLS_WANTED, PG_I64, pg_array_i64(&self->params, news->event_id));
     queue(self, &end_rows);
-    EACH_NEWS(true, PG_UUID, pg_array_uuid(&self->params, &news->task));
-    EACH_NEWS(true, PG_UUID, pg_array_uuid(&self->params, &news->fired.id));
-    EACH_NEWS(true, PG_INSTANT, pg_array_instant(&self->params, news->fired.fire_at_us));
-    EACH_NEWS(true, PG_INSTANT, pg_array_instant(&self->params, news->at_us));
+}
+
+static void queue_fired(round_t *self)
+{
+    EACH_NEWS(TELLS_FIRED, PG_UUID, pg_array_uuid(&self->params, &news->task));
+    EACH_NEWS(TELLS_FIRED, PG_UUID, pg_array_uuid(&self->params, &news->fired.id));
+    EACH_NEWS(TELLS_FIRED, PG_UUID, pg_array_uuid(&self->params, &news->list));
+    EACH_NEWS(TELLS_FIRED, PG_INSTANT, pg_array_instant(&self->params, news->fired.fire_at_us));
+    EACH_NEWS(TELLS_FIRED, PG_INSTANT, pg_array_instant(&self->params, news->at_us));
+    EACH_NEWS(TELLS_FIRED, PG_I16, pg_array_i16(&self->params, (int16_t)news->fired.whom));
+    EACH_NEWS(TELLS_FIRED, PG_UUID, pg_array_uuid(&self->params, &news->fired.account));
     queue(self, &mark_fired);
+}
+
+static void queue_dismissed(round_t *self)
+{
+    EACH_NEWS(TELLS_DISMISSED, PG_UUID, pg_array_uuid(&self->params, &news->task));
+    EACH_NEWS(TELLS_DISMISSED, PG_UUID, pg_array_uuid(&self->params, &news->fired.id));
+    EACH_NEWS(TELLS_DISMISSED, PG_UUID, pg_array_uuid(&self->params, &news->fired.account));
+    EACH_NEWS(TELLS_DISMISSED, PG_INSTANT, pg_array_instant(&self->params, news->fired.fire_at_us));
+    queue(self, &mark_dismissed);
+}
+
+static void queue_round(round_t *self)
+{
+    if (self->n_telling[TELLS_WANTED] > 0)
+        queue_wanted(self);
+    if (self->n_telling[TELLS_FIRED] > 0)
+        queue_fired(self);
+    if (self->n_telling[TELLS_DISMISSED] > 0)
+        queue_dismissed(self);
+    memset(self->n_telling, 0, sizeof self->n_telling);
     self->n = 0;
 }
 
@@ -212,21 +301,23 @@ static bool has_task(const round_t *self, const uuid_t *task)
     return false;
 }
 
-static void add(round_t *self, const reminder_news_t *news, bool is_fired)
+static void add(round_t *self, reminder_tells_t tells, const reminder_news_t *news)
 {
     if (self->told != NULL)
-        self->told(self->told_arg, news, is_fired);
+        self->told(self->told_arg, tells, news);
     if (self->n == ROUND_TASKS || has_task(self, &news->task))
         queue_round(self);
     self->news[self->n] = *news;
-    self->is_fired[self->n++] = is_fired;
+    self->tells[self->n++] = tells;
+    self->n_telling[tells]++;
 }
 
 /* `intray` is NULL if what cannot be read has been rejected before. */
 static void read_event(round_t *round, intray_t *intray, const log_event_t *row, arena_t *arena)
 {
     reminder_news_t news;
-    switch (reminder_read(row, arena, &news)) {
+    reminder_tells_t tells = reminder_read(row, arena, &news);
+    switch (tells) {
     case TELLS_NOTHING:
         break;
     case TELLS_WRONG:
@@ -234,10 +325,9 @@ static void read_event(round_t *round, intray_t *intray, const log_event_t *row,
             intray_reject(intray, row, slice_str("the event cannot be read"));
         break;
     case TELLS_WANTED:
-        add(round, &news, false);
-        break;
     case TELLS_FIRED:
-        add(round, &news, true);
+    case TELLS_DISMISSED:
+        add(round, tells, &news);
         break;
     }
 }

@@ -10,19 +10,23 @@
 
 #include "actors/intray.h"
 #include "actors/pg.h"
+#include "schema/task.h"
 
 /* What an event says about reminders. */
 typedef enum {
     TELLS_NOTHING,
     TELLS_WANTED, /* the reminders that the task has now, none if it is not live */
     TELLS_FIRED, /* that one fired */
+    TELLS_DISMISSED, /* that an account has seen one */
     TELLS_WRONG, /* it cannot be read */
 } reminder_tells_t;
 
-/* One reminder that a task wants. */
+/* One reminder that a task wants, or wanted. */
 typedef struct {
     uuid_t id;
     int64_t fire_at_us;
+    reminder_for_t whom;
+    uuid_t account; /* the one it is for, or the assignee; nil: nobody, or all */
 } wanted_t;
 
 /* What one event says; borrows nothing. */
@@ -33,14 +37,14 @@ typedef struct {
     int64_t at_us;
     wanted_t wanted[LIMIT_REMINDERS];
     uint32_t n_wanted;
-    wanted_t fired; /* for TELLS_FIRED */
+    wanted_t fired; /* for TELLS_FIRED, and TELLS_DISMISSED: by `account`, up to that instant */
 } reminder_news_t;
 
 /* The pure step. `arena` is for decoding only. */
 reminder_tells_t reminder_read(const log_event_t *row, arena_t *arena, reminder_news_t *out);
 
 /* Gets what an event says, in order, before it is stored; perhaps again, or for nothing. */
-typedef void reminder_news_f(void *arg, const reminder_news_t *news, bool is_fired);
+typedef void reminder_news_f(void *arg, reminder_tells_t tells, const reminder_news_t *news);
 
 /* Queues the statements that bring the rows up to the events, as one group, and waits. Blocks.
  * Events that cannot be read, or that the database refuses, are rejected in the intray. `told` may

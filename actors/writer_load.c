@@ -22,8 +22,8 @@ static const pg_stmt_t select_member_streams = {
     "SELECT s.id, s.is_account, s.head, s.tail, s.n_open FROM member m JOIN stream s ON s.id = "
     "m.account WHERE m.list = ANY($1::uuid[])"};
 static const pg_stmt_t select_accounts = {
-    "SELECT id, rev, email, name, time_zone, password_hash, created_at, updated_at"
-    " FROM account WHERE id = ANY($1::uuid[])"};
+    "SELECT id, rev, email, name, time_zone, password_hash, created_at, updated_at, "
+    "all_day_reminder_time FROM account WHERE id = ANY($1::uuid[])"};
 static const pg_stmt_t select_any_account = {"SELECT EXISTS (SELECT 1 FROM account)"};
 static const pg_stmt_t select_tasks = {
     "SELECT body, deleted_with FROM task WHERE id = ANY($1::uuid[])"};
@@ -149,7 +149,8 @@ static void on_accounts(void *arg, pg_fate_t fate, const pg_result_t *result)
                              .time_zone = arena_copy(self->arena, pg_bytes(result, row, 4)),
                              .password_hash = arena_copy(self->arena, pg_bytes(result, row, 5)),
                              .created_at_us = pg_instant(result, row, 6),
-                             .updated_at_us = pg_instant(result, row, 7)};
+                             .updated_at_us = pg_instant(result, row, 7),
+                             .all_day_time = arena_copy(self->arena, pg_bytes(result, row, 8))};
         state_put_account(self->loaded, &account);
     }
 }

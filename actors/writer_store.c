@@ -34,14 +34,15 @@ static const pg_stmt_t delete_members = {
     "DELETE FROM member m USING unnest($1::uuid[], $2::uuid[]) AS k(list, account)"
     " WHERE m.list = k.list AND m.account = k.account"};
 static const pg_stmt_t upsert_accounts = {
-    "INSERT INTO account (id, rev, email, name, time_zone, password_hash, created_at, updated_at)"
+    "INSERT INTO account (id, rev, email, name, time_zone, password_hash, created_at, updated_at,"
+    " all_day_reminder_time)"
     " SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::text[], "
     "$6::text[],"
-    " $7::timestamptz[], $8::timestamptz[])"
+    " $7::timestamptz[], $8::timestamptz[], $9::text[])"
     " ON CONFLICT (id) DO UPDATE SET rev = excluded.rev, email = excluded.email, name = "
     "excluded.name,"
     " time_zone = excluded.time_zone, password_hash = excluded.password_hash, updated_at = "
-    "excluded.updated_at"};
+    "excluded.updated_at, all_day_reminder_time = excluded.all_day_reminder_time"};
 static const pg_stmt_t delete_accounts = {"DELETE FROM account WHERE id = ANY($1::uuid[])"};
 static const pg_stmt_t delete_tokens_of = {"DELETE FROM token WHERE account = ANY($1::uuid[])"};
 static const pg_stmt_t insert_erasures = {
@@ -221,6 +222,7 @@ static void store_accounts(lane_t *self)
     ACCOUNTS(PG_TEXT, pg_array_text(params, row->password_hash));
     ACCOUNTS(PG_INSTANT, pg_array_instant(params, row->created_at_us));
     ACCOUNTS(PG_INSTANT, pg_array_instant(params, row->updated_at_us));
+    ACCOUNTS(PG_TEXT, pg_array_text(params, row->all_day_time));
     queue(self, &upsert_accounts);
 }
 

@@ -359,6 +359,7 @@ static record_update_t update_of(const log_event_t *event)
     case EVENT_UNKNOWN:
         return uuid_is_nil(&event->task) ? UPDATE_NONE : UPDATE_READ_TASK;
     case EVENT_REMINDER_DUE:
+    case EVENT_REMINDER_DISMISSED:
     case EVENT_LIST_CREATED:
     case EVENT_LIST_UPDATED:
     case EVENT_MEMBER_ADDED:

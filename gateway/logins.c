@@ -71,12 +71,13 @@ void logins_read_account(call_t *call, const uuid_t *account, call_read_f *next)
 void logins_put_account(const pg_result_t *result, buf_t *out)
 {
     uuid_t id = pg_uuid(result, 0, 0);
-    mp_put_map(out, 7);
+    mp_put_map(out, 8);
     object_uuid(out, "id", &id);
     object_int(out, "rev", pg_int(result, 0, 1));
     object_text(out, "email", pg_bytes(result, 0, 2));
     object_text(out, "name", pg_bytes(result, 0, 3));
     object_text(out, "time_zone", pg_bytes(result, 0, 4));
+    object_text(out, "all_day_reminder_time", pg_bytes(result, 0, 7));
     object_instant(out, "created_at", pg_instant(result, 0, 5));
     object_instant(out, "updated_at", pg_instant(result, 0, 6));
 }

@@ -27,7 +27,8 @@ void logins_open_session(call_t *call, const uuid_t *account, bool is_replay);
 /* Appends the account as a msgpack map from a row of LOGINS_ACCOUNT_COLUMNS, and reads such a row.
  */
 #define LOGINS_ACCOUNT_COLUMNS                                                                     \
-    "a.id, a.rev, a.email, a.name, a.time_zone, a.created_at, a.updated_at"
+    "a.id, a.rev, a.email, a.name, a.time_zone, a.created_at, a.updated_at, "                      \
+    "a.all_day_reminder_time"
 void logins_put_account(const pg_result_t *result, buf_t *out);
 void logins_read_account(call_t *call, const uuid_t *account, call_read_f *next);
 

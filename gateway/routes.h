@@ -74,6 +74,11 @@ void route_task_reopen(call_t *call);
 void route_task_move(call_t *call);
 void route_task_snooze(call_t *call);
 void route_task_restore(call_t *call);
+void route_reminder_dismiss(call_t *call);
+
+/* --- routes_reminder.c --- */
+extern const param_t route_reminders_params[];
+void route_reminders_get(call_t *call);
 
 /* Answers a task with its headers: the result of a command that changed it. */
 void route_task_answer(call_t *call, const result_t *result, int status);

@@ -44,6 +44,7 @@ typedef struct {
     command_t command;
     slice_t name; /* as it was sent; absent: it was not */
     slice_t time_zone; /* the same */
+    slice_t all_day_time; /* the same */
     slice_t password; /* absent: stays */
     slice_t old_password;
     slice_t email; /* in lower case */
@@ -61,6 +62,8 @@ static bool read_patch(call_t *call, slice_t body, patch_t *out)
             out->name = value.raw;
         if (data_get(&map, "time_zone", &value) != DATA_ABSENT)
             out->time_zone = value.raw;
+        if (data_get(&map, "all_day_reminder_time", &value) != DATA_ABSENT)
+            out->all_day_time = value.raw;
         if (data_get(&map, "password", &value) != DATA_ABSENT)
             logins_read_new_password(&value, &out->password);
         if (data_get(&map, "old_password", &value) != DATA_ABSENT)
@@ -93,6 +96,7 @@ static slice_t encode_patch(call_t *call, const patch_t *patch, const char *hash
     size_t place = mp_open(&buf);
     put_optional(&buf, "name", patch->name, &n_pairs);
     put_optional(&buf, "time_zone", patch->time_zone, &n_pairs);
+    put_optional(&buf, "all_day_reminder_time", patch->all_day_time, &n_pairs);
     if (patch->password.data != NULL) {
         object_text(&buf, "password_hash", slice_str(hash == NULL ? "" : hash));
         n_pairs++;

@@ -7,6 +7,7 @@
 #include "gateway/reply.h"
 #include "gateway/routes.h"
 #include "gateway/write.h"
+#include "schema/data.h"
 
 /* --- reading --- */
 
@@ -186,6 +187,48 @@ void route_task_move(call_t *call)
 void route_task_snooze(call_t *call)
 {
     change(call, OP_TASK_SNOOZE, true, true);
+}
+
+/* {"at"?} becomes {"reminder", "at"?}. */
+static bool read_dismiss(call_t *call, slice_t body, slice_t *out)
+{
+    problem_t problem = {0};
+    data_map_t map;
+    data_value_t at = {0};
+    bool has_at = false;
+    if (body.data != NULL && data_open(&map, body, call->arena, &problem)) {
+        has_at = data_get(&map, "at", &at) == DATA_GIVEN;
+        data_close(&map);
+    }
+    if (problem.err != ERR_OK) {
+        reply_problem(call, &problem);
+        return false;
+    }
+    buf_t buf = {0};
+    mp_put_map(&buf, has_at ? 2 : 1);
+    mp_put_cstr(&buf, "reminder");
+    mp_put_uuid(&buf, &call->ids[1]);
+    if (has_at) {
+        mp_put_cstr(&buf, "at");
+        mp_put_raw(&buf, at.raw);
+    }
+    *out = arena_copy(call->arena, buf_slice(&buf));
+    buf_fini(&buf);
+    return true;
+}
+
+void route_reminder_dismiss(call_t *call)
+{
+    command_t command;
+    slice_t body;
+    if (!write_begin(call, OP_REMINDER_DISMISS, &command))
+        return;
+    command.task = call->ids[0];
+    if (!write_expect_task(call, &command) || !write_read_body(call, false, &body) ||
+        !read_dismiss(call, body, &command.data))
+        return;
+    command_fingerprint(&command);
+    call_submit(call, &command, on_changed);
 }
 
 void route_task_restore(call_t *call)

@@ -55,7 +55,7 @@ static const pg_stmt_t select_all = {SELECT_TASKS(LIVE_TASKS " UNION ALL " CLOSE
 static const pg_stmt_t select_account = {
     "SELECT s.head, e.epoch, a.rev, a.email, a.name, a.time_zone, a.created_at, a.updated_at,"
     " l.id, l.title, l.rev, ls.head, m.role, ls.n_open, l.is_archived, l.created_at, l.created_by,"
-    " l.updated_at"
+    " l.updated_at, a.all_day_reminder_time"
     " FROM stream s CROSS JOIN log_epoch e JOIN account a ON a.id = s.id"
     " LEFT JOIN (member m JOIN list l ON l.id = m.list AND l.deleted_at IS NULL"
     " JOIN stream ls ON ls.id = l.id) ON m.account = s.id"
@@ -145,6 +145,7 @@ static void put_account(const subscription_t *self, const pg_result_t *result, b
     ws_put_text(out, "email", pg_bytes(result, 0, 3));
     ws_put_text(out, "name", pg_bytes(result, 0, 4));
     ws_put_text(out, "time_zone", pg_bytes(result, 0, 5));
+    ws_put_text(out, "all_day_reminder_time", pg_bytes(result, 0, 18));
     ws_put_instant(out, "created_at", pg_instant(result, 0, 6));
     ws_put_instant(out, "updated_at", pg_instant(result, 0, 7));
     buf_append_byte(out, '}');

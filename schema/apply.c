@@ -125,6 +125,11 @@ bool apply_enter_task(apply_t *self, bool is_there)
            (!is_there || find_task(self, false)) && may_edit(self, self->list);
 }
 
+bool apply_enter_task_to_read(apply_t *self)
+{
+    return find_list(self, APPLY_NO_TASK) && find_task(self, false) && apply_may_write(self);
+}
+
 bool apply_enter_deleted(apply_t *self)
 {
     return find_list(self, APPLY_NO_TASK) && find_task(self, true) && may_edit(self, self->list);

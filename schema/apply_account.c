@@ -8,6 +8,7 @@
 #define MAX_HASH_CHARS 256
 #define TOKEN_HASH_BYTES 32
 #define MAX_ZONE_BYTES 64
+#define MAX_TIME_BYTES 16
 
 /* An account is entered by itself only; to others it is not there. */
 static bool enter_account(apply_t *self)
@@ -76,6 +77,19 @@ static void read_zone(apply_t *self, account_t *account, bool is_needed)
         data_refuse(&value, "this must be the name of a time zone like Europe/Zurich");
 }
 
+static void read_all_day_time(apply_t *self, account_t *account)
+{
+    data_value_t value;
+    int minutes = 0;
+    data_is_t is = data_get(&self->data, "all_day_reminder_time", &value);
+    if (is == DATA_NULL)
+        data_refuse(&value, "an account has a time for all-day reminders");
+    if (is != DATA_GIVEN || !data_str(&value, MAX_TIME_BYTES, &account->all_day_time))
+        return;
+    if (!time_of_day_parse(account->all_day_time, &minutes))
+        data_refuse(&value, "this must be a time of day like 09:00");
+}
+
 static void read_password_hash(apply_t *self, account_t *account, bool is_needed)
 {
     data_value_t value;
@@ -86,11 +100,25 @@ static void read_password_hash(apply_t *self, account_t *account, bool is_needed
         data_line(&value, 1, MAX_HASH_CHARS, &account->password_hash);
 }
 
-static slice_t encode_zone(apply_t *self, slice_t zone)
+static void put_text(buf_t *out, const char *key, slice_t text)
 {
-    mp_put_map(&self->scratch, 1);
-    mp_put_cstr(&self->scratch, "time_zone");
-    mp_put_str(&self->scratch, zone);
+    mp_put_cstr(out, key);
+    mp_put_str(out, text);
+}
+
+/* What the log says of an account's fields, those of the flags. */
+static void put_fields(buf_t *out, const account_t *account, bool has_zone, bool has_time)
+{
+    if (has_zone)
+        put_text(out, "time_zone", account->time_zone);
+    if (has_time)
+        put_text(out, "all_day_reminder_time", account->all_day_time);
+}
+
+static slice_t encode_fields(apply_t *self, const account_t *account, bool has_zone, bool has_time)
+{
+    mp_put_map(&self->scratch, (size_t)has_zone + has_time);
+    put_fields(&self->scratch, account, has_zone, has_time);
     return apply_keep(self);
 }
 
@@ -127,7 +155,7 @@ static void commit_account(apply_t *self, account_t *account)
     account->rev = apply_next_rev(&stream);
     self->stream = state_put_stream(self->state, &stream);
     state_put_account(self->state, account);
-    slice_t set = encode_zone(self, account->time_zone);
+    slice_t set = encode_fields(self, account, true, true);
     commit_event(self, EVENT_ACCOUNT_CREATED, set, apply_empty_map());
 }
 
@@ -141,12 +169,14 @@ static void create_account(apply_t *self)
         .is_new = true,
         .is_dirty = true,
         .name = slice_str(""),
+        .all_day_time = slice_str(ALL_DAY_TIME),
         .created_at_us = self->now_us,
         .updated_at_us = self->now_us,
     };
     read_email(self, &account);
     read_name(self, &account);
     read_zone(self, &account, true);
+    read_all_day_time(self, &account);
     read_password_hash(self, &account, true);
     if (apply_close_data(self))
         commit_account(self, &account);
@@ -154,41 +184,36 @@ static void create_account(apply_t *self)
 
 /* --- account.patch --- */
 
-static void put_text(buf_t *out, const char *key, slice_t text)
-{
-    mp_put_cstr(out, key);
-    mp_put_str(out, text);
-}
-
 static bool expect_account(apply_t *self, const account_t *account)
 {
     if (self->command->expect == 0 || self->command->expect == account->rev)
         return true;
     if (apply_may_read(self)) {
         buf_t *out = &self->scratch;
-        mp_put_map(out, 5);
+        mp_put_map(out, 6);
         mp_put_cstr(out, "id");
         mp_put_uuid(out, &account->id);
         mp_put_cstr(out, "rev");
         mp_put_int(out, account->rev);
         put_text(out, "email", account->email);
         put_text(out, "name", account->name);
-        put_text(out, "time_zone", account->time_zone);
+        put_fields(out, account, true, true);
         self->problem->current = apply_keep(self);
     }
     return apply_refuse(self, ERR_PRECONDITION_FAILED, "The account has another revision.");
 }
 
-/* {"time_zone": …, "changed": ["name", "password"]}, each if there is something to say. */
+/* {"time_zone": …, "all_day_reminder_time": …, "changed": ["name", "password"]}, each if there is
+ * something to say. */
 static slice_t encode_account_set(apply_t *self, const account_t *before, const account_t *after)
 {
     buf_t *out = &self->scratch;
     bool has_zone = !slice_eq(before->time_zone, after->time_zone);
+    bool has_time = !slice_eq(before->all_day_time, after->all_day_time);
     bool has_name = !slice_eq(before->name, after->name);
     bool has_password = !slice_eq(before->password_hash, after->password_hash);
-    mp_put_map(out, (size_t)has_zone + (has_name || has_password));
-    if (has_zone)
-        put_text(out, "time_zone", after->time_zone);
+    mp_put_map(out, (size_t)has_zone + has_time + (has_name || has_password));
+    put_fields(out, after, has_zone, has_time);
     if (has_name || has_password) {
         mp_put_cstr(out, "changed");
         mp_put_array(out, (size_t)has_name + has_password);
@@ -203,8 +228,8 @@ static slice_t encode_account_set(apply_t *self, const account_t *before, const 
 static void commit_patch(apply_t *self, const account_t *before, account_t *after)
 {
     slice_t set = encode_account_set(self, before, after);
-    bool has_zone = !slice_eq(before->time_zone, after->time_zone);
-    slice_t was = has_zone ? encode_zone(self, before->time_zone) : apply_empty_map();
+    slice_t was = encode_fields(self, before, !slice_eq(before->time_zone, after->time_zone),
+                                !slice_eq(before->all_day_time, after->all_day_time));
     if (!slice_eq(set, apply_empty_map())) {
         after->is_dirty = true;
         after->rev = apply_next_rev(self->stream);
@@ -224,6 +249,7 @@ static void patch_account(apply_t *self)
     account_t after = *before;
     read_name(self, &after);
     read_zone(self, &after, false);
+    read_all_day_time(self, &after);
     read_password_hash(self, &after, false);
     if (apply_close_data(self))
         commit_patch(self, before, &after);

@@ -35,7 +35,7 @@ typedef struct {
 #define APPLY_TASK_ROWS 4
 #define APPLY_TREE_ROWS 2
 #define APPLY_MOVE_ROWS 1
-#define APPLY_SNOOZE_ROWS 1
+#define APPLY_SNOOZE_ROWS 2
 #define APPLY_SERIES_ROWS 2
 #define APPLY_RETIME_ROWS 1
 #define APPLY_LIST_ROWS 4
@@ -76,6 +76,10 @@ bool apply_enter_list(apply_t *self, role_t least);
  * a task of that list that is not deleted. Sets task as well. Errors: NOT_FOUND, FORBIDDEN,
  * CONFLICT. */
 bool apply_enter_task(apply_t *self, bool is_there);
+
+/* The same for what every member may do with a task, archived lists included, and changes nothing
+ * in it: a viewer suffices, but the token must be one that writes. Errors: NOT_FOUND, FORBIDDEN. */
+bool apply_enter_task_to_read(apply_t *self);
 
 /* The same for a task that may be deleted. */
 bool apply_enter_deleted(apply_t *self);

@@ -58,6 +58,7 @@ static void read_due(schedule_t *self)
     data_value_t zone_value;
     data_is_t is_due = data_get(&self->apply->data, "due", &self->due);
     data_is_t is_zone = data_get(&self->apply->data, "time_zone", &zone_value);
+    self->is_due_given = is_due != DATA_ABSENT;
     slice_t text = is_due == DATA_NULL ? slice_none() : self->task->due;
     slice_t zone = self->task->time_zone;
     if (is_due == DATA_ABSENT && is_zone == DATA_ABSENT)
@@ -95,6 +96,9 @@ static bool is_same_value(const reminder_t *a, const reminder_t *b)
         a->is_snooze != b->is_snooze)
         return false;
     if (is_relative ? a->before_us != b->before_us : a->at_us != b->at_us)
+        return false;
+    /* Without a time it is any: a task may have been of another kind. */
+    if (a->time.data != NULL && b->time.data != NULL && !slice_eq(a->time, b->time))
         return false;
     return a->whom != FOR_ACCOUNT || uuid_eq(&a->account, &b->account);
 }
@@ -153,6 +157,34 @@ static void read_when(schedule_t *self, const data_value_t *item, data_map_t *ma
         data_instant(&at, &out->at_us);
 }
 
+/* The author's, for those who say nothing themselves. */
+static slice_t all_day_time(const schedule_t *self)
+{
+    const account_t *account = state_account(self->apply->state, &self->apply->command->author);
+    if (account == NULL || account->all_day_time.n_bytes == 0)
+        return slice_str(ALL_DAY_TIME);
+    return account->all_day_time;
+}
+
+/* Only what is relative in an all-day task has a time of day; elsewhere it means nothing, and is
+ * dropped. */
+static void settle_time(const schedule_t *self, reminder_t *reminder)
+{
+    if (self->task->due_kind != DUE_DATE || reminder->before.data == NULL)
+        reminder->time = slice_none();
+    else if (reminder->time.data == NULL)
+        reminder->time = all_day_time(self);
+}
+
+static void read_time(data_map_t *map, reminder_t *out)
+{
+    data_value_t value;
+    int minutes = 0;
+    if (data_get(map, "time", &value) == DATA_GIVEN &&
+        data_str(&value, MAX_TEXT_BYTES, &out->time) && !time_of_day_parse(out->time, &minutes))
+        data_refuse(&value, "this must be a time of day like 09:00");
+}
+
 /* A client may send back what it has read. */
 static void read_snooze(data_map_t *map, reminder_t *out)
 {
@@ -174,6 +206,8 @@ static bool read_reminder(schedule_t *self, const data_value_t *item, reminder_t
     read_when(self, item, &map, out);
     read_whom(self, &map, out);
     read_snooze(&map, out);
+    read_time(&map, out);
+    settle_time(self, out);
     data_close(&map);
     return apply_is_fine(self->apply);
 }
@@ -269,6 +303,8 @@ static void read_reminders(schedule_t *self)
         replace_reminders(self, &value);
     else if (self->task->due.data == NULL && has_relative_reminder(self->task))
         data_refuse(&self->due, "the task has reminders before its due date; remove them with it");
+    for (uint32_t i = 0; self->is_due_given && i < self->task->n_reminders; i++)
+        settle_time(self, &self->task->reminders[i]);
 }
 
 void apply_read_schedule(apply_t *self, const task_t *before, task_t *task)

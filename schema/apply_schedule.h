@@ -12,6 +12,7 @@ typedef struct {
     task_t *task;
     data_value_t due;
     bool is_due_wrong;
+    bool is_due_given; /* the due date may be another than before */
 } schedule_t;
 
 /* Reads how the task recurs, its due date having been read; what follows from a due date that was

@@ -6,6 +6,9 @@
 #include "schema/apply_op.h"
 #include "schema/next_due.h"
 
+/* A reminder that fires later than so is marked. */
+#define LATE_US US_PER_S
+
 /* --- the next occurrence --- */
 
 typedef struct {
@@ -198,13 +201,18 @@ static void put_whom(buf_t *out, const reminder_t *reminder)
 
 static slice_t encode_reminder(apply_t *self, const reminder_t *reminder, int64_t at_us)
 {
-    mp_put_map(&self->scratch, 3);
+    bool is_late = self->now_us - at_us > LATE_US;
+    mp_put_map(&self->scratch, is_late ? 4 : 3);
     mp_put_cstr(&self->scratch, "id");
     mp_put_uuid(&self->scratch, &reminder->id);
     mp_put_cstr(&self->scratch, "at");
     mp_put_instant(&self->scratch, at_us);
     mp_put_cstr(&self->scratch, "for");
     put_whom(&self->scratch, reminder);
+    if (is_late) {
+        mp_put_cstr(&self->scratch, "late");
+        mp_put_bool(&self->scratch, true);
+    }
     return apply_keep(self);
 }
 

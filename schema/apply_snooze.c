@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Snoozing: whoever does it is reminded once more, at an instant of their own choice. The due date
  * stays as it is, and so do all other reminders; only an earlier snooze of the same account makes
- * room. */
+ * room. Dismissing says to one's own devices that one has seen it: an event in the account's
+ * stream, of which the task knows nothing. */
 #include "schema/apply_op.h"
 
 #define MAX_TEXT_BYTES 64
@@ -107,6 +108,64 @@ static void snooze_task(apply_t *self)
     apply_commit_task(self, EVENT_TASK_SNOOZED, &task);
 }
 
+/* --- dismissing --- */
+
+typedef struct {
+    uuid_t reminder;
+    int64_t at_us;
+} dismiss_t;
+
+/* Without `at`: whatever of it has fired until now. */
+static bool read_dismiss(apply_t *self, dismiss_t *out)
+{
+    data_value_t value;
+    *out = (dismiss_t){.at_us = self->now_us};
+    if (!apply_open_data(self))
+        return false;
+    if (data_need(&self->data, "reminder", &value))
+        data_uuid(&value, &out->reminder);
+    if (data_get(&self->data, "at", &value) == DATA_GIVEN)
+        data_instant(&value, &out->at_us);
+    return apply_close_data(self);
+}
+
+static slice_t encode_dismissed(apply_t *self, const dismiss_t *asked)
+{
+    mp_put_map(&self->scratch, 2);
+    mp_put_cstr(&self->scratch, "id");
+    mp_put_uuid(&self->scratch, &asked->reminder);
+    mp_put_cstr(&self->scratch, "at");
+    mp_put_instant(&self->scratch, asked->at_us);
+    return apply_keep(self);
+}
+
+/* The task may no longer have that reminder: it may have fired before, which is known elsewhere. So
+ * it is not looked for; what never fired cannot be shown, and saying that it was seen harms nobody.
+ */
+static void dismiss_reminder(apply_t *self)
+{
+    dismiss_t asked;
+    if (!apply_enter_task_to_read(self) || !apply_expect_none(self) || !read_dismiss(self, &asked))
+        return;
+    if (asked.at_us > self->now_us) {
+        apply_refuse(self, ERR_CONFLICT, "That instant has not come yet.");
+        return;
+    }
+    stream_t *account = state_stream(self->state, &self->command->author);
+    if (account == NULL) {
+        apply_refuse(self, ERR_NOT_FOUND, "There is no such account.");
+        return;
+    }
+    event_t event = {.type = EVENT_REMINDER_DISMISSED, .task = self->task_id};
+    event.set = apply_empty_map();
+    event.was = apply_empty_map();
+    event.reminder = encode_dismissed(self, &asked);
+    apply_emit(self, account, event);
+    task_encode(&self->task->task, &self->scratch);
+    apply_answer(self, account, &self->task_id, apply_keep(self));
+}
+
 const apply_row_t apply_snooze_rows[APPLY_SNOOZE_ROWS] = {
     {OP_TASK_SNOOZE, snooze_task},
+    {OP_REMINDER_DISMISS, dismiss_reminder},
 };

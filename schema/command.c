@@ -308,8 +308,9 @@ static bool is_about_list(op_t op)
 
 static bool is_about_task(op_t op)
 {
-    static const op_t ops[] = {OP_TASK_CREATE, OP_TASK_PATCH,   OP_TASK_COMPLETE, OP_TASK_REOPEN,
-                               OP_TASK_DELETE, OP_TASK_RESTORE, OP_TASK_MOVE,     OP_TASK_SNOOZE};
+    static const op_t ops[] = {OP_TASK_CREATE, OP_TASK_PATCH,  OP_TASK_COMPLETE,
+                               OP_TASK_REOPEN, OP_TASK_DELETE, OP_TASK_RESTORE,
+                               OP_TASK_MOVE,   OP_TASK_SNOOZE, OP_REMINDER_DISMISS};
     for (size_t i = 0; i < sizeof ops / sizeof *ops; i++) {
         if (ops[i] == op)
             return true;
@@ -407,6 +408,7 @@ uuid_t command_list(const command_t *command)
     case OP_TASK_RESTORE:
     case OP_TASK_MOVE:
     case OP_TASK_SNOOZE:
+    case OP_REMINDER_DISMISS:
     case OP_TASK_SUCCEED:
     case OP_TASK_REMIND:
     case OP_TASK_RETIME:

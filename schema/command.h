@@ -24,6 +24,7 @@
     X(TASK_RESTORE, "task.restore", CLIENT)                                                        \
     X(TASK_MOVE, "task.move", CLIENT)                                                              \
     X(TASK_SNOOZE, "task.snooze", CLIENT)                                                          \
+    X(REMINDER_DISMISS, "reminder.dismiss", CLIENT)                                                \
     X(TASK_SUCCEED, "task.succeed", ACTOR)                                                         \
     X(TASK_REMIND, "task.remind", ACTOR)                                                           \
     X(TASK_RETIME, "task.retime", ACTOR)                                                           \

@@ -139,6 +139,8 @@ static void refer_to_task(const command_t *command, const uuid_t *list, const uu
         out->target = *list;
     } else if (op == OP_TASK_MOVE) {
         add_move(out, command, task);
+    } else if (op == OP_REMINDER_DISMISS) {
+        add_id(out->streams, &out->n_streams, &command->author);
     } else if (op == OP_TASK_SUCCEED) {
         out->series_of = id_in_data(command, "succeeds");
         out->along = ALONG_EITHER;
@@ -200,6 +202,7 @@ void command_refs(const command_t *command, command_refs_t *out)
     case OP_TASK_RESTORE:
     case OP_TASK_MOVE:
     case OP_TASK_SNOOZE:
+    case OP_REMINDER_DISMISS:
     case OP_TASK_SUCCEED:
     case OP_TASK_REMIND:
     case OP_TASK_RETIME:

@@ -39,7 +39,8 @@
     X(TOKEN_DELETED, "token.deleted")                                                              \
     X(LIST_JOINED, "list.joined")                                                                  \
     X(LIST_LEFT, "list.left")                                                                      \
-    X(ACCOUNT_DELETED, "account.deleted")
+    X(ACCOUNT_DELETED, "account.deleted")                                                          \
+    X(REMINDER_DISMISSED, "reminder.dismissed")
 
 typedef enum {
     EVENT_UNKNOWN, /* of a newer program: followed for its rev, else skipped */
@@ -70,7 +71,7 @@ typedef struct {
     slice_t set;
     slice_t was;
     slice_t after;
-    slice_t reminder; /* of reminder.due: {id, at, for} */
+    slice_t reminder; /* of reminder.due: {id, at, for, late?}; of reminder.dismissed: {id, at} */
 } event_t;
 
 /* Appends the event as a msgpack map: v, stream, rev, epoch, type, task?, command, by, at, more?,

@@ -345,3 +345,17 @@ bool duration_parse(slice_t text, int64_t *out_us)
     *out_us = (is_negative ? -total_s : total_s) * US_PER_S;
     return true;
 }
+
+bool time_of_day_parse(slice_t text, int *out_minutes)
+{
+    if (text.n_bytes != 5 || text.data[2] != ':')
+        return false;
+    for (size_t i = 0; i < 5; i++) {
+        if (i != 2 && (text.data[i] < '0' || text.data[i] > '9'))
+            return false;
+    }
+    int hour = (text.data[0] - '0') * 10 + text.data[1] - '0';
+    int minute = (text.data[3] - '0') * 10 + text.data[4] - '0';
+    *out_minutes = hour * 60 + minute;
+    return hour < 24 && minute < 60;
+}

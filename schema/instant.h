@@ -72,6 +72,9 @@ int days_in_month(int32_t year, int month);
 int64_t local_as_utc_us(const local_t *local);
 void local_from_utc_us(int64_t at_us, local_t *out);
 
+/* Reads a time of day, HH:MM, in minutes since midnight. False for anything else. */
+bool time_of_day_parse(slice_t text, int *out_minutes);
+
 /* Reads an ISO 8601 duration of weeks, days, hours, minutes, seconds (P1W, P1DT12H, PT15M, -PT5M;
  * at most 366 days either way). A day is 24 hours here. False for anything else; months and years
  * have no fixed length. */

@@ -55,6 +55,7 @@ typedef struct {
     slice_t email; /* as given; compared in lower case */
     slice_t name; /* may be empty */
     slice_t time_zone;
+    slice_t all_day_time; /* when all-day tasks remind, HH:MM */
     slice_t password_hash; /* argon2id in PHC form */
     int64_t created_at_us;
     int64_t updated_at_us;

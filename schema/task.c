@@ -12,6 +12,7 @@
 
 #include "schema/json.h"
 #include "schema/position.h"
+#include "schema/zone.h"
 
 #define MAX_ZONE_BYTES 64
 
@@ -137,7 +138,8 @@ static bool same_reminder(const reminder_t *a, const reminder_t *b)
 {
     if (!uuid_eq(&a->id, &b->id) || !same_text(a->before, b->before) || a->whom != b->whom)
         return false;
-    if ((a->before.data == NULL && a->at_us != b->at_us) || a->is_snooze != b->is_snooze)
+    if ((a->before.data == NULL && a->at_us != b->at_us) || a->is_snooze != b->is_snooze ||
+        !same_text(a->time, b->time))
         return false;
     return a->whom != FOR_ACCOUNT || uuid_eq(&a->account, &b->account);
 }
@@ -271,7 +273,8 @@ static void put_whom(buf_t *out, const reminder_t *reminder)
 
 static void put_reminder(buf_t *out, const reminder_t *reminder)
 {
-    mp_put_map(out, reminder->is_snooze ? 4 : 3);
+    bool has_time = reminder->time.data != NULL;
+    mp_put_map(out, (size_t)3 + reminder->is_snooze + has_time);
     mp_put_cstr(out, "id");
     mp_put_uuid(out, &reminder->id);
     if (reminder->before.data != NULL) {
@@ -286,6 +289,10 @@ static void put_reminder(buf_t *out, const reminder_t *reminder)
     if (reminder->is_snooze) {
         mp_put_cstr(out, "snooze");
         mp_put_bool(out, true);
+    }
+    if (has_time) {
+        mp_put_cstr(out, "time");
+        mp_put_str(out, reminder->time);
     }
 }
 
@@ -541,6 +548,7 @@ static bool get_whom(mp_reader_t *reader, reminder_t *out)
 
 static bool get_reminder_part(mp_reader_t *reader, slice_t key, reminder_t *out)
 {
+    int minutes;
     if (slice_is(key, "id"))
         return mp_get_uuid(reader, &out->id);
     if (slice_is(key, "before"))
@@ -551,6 +559,8 @@ static bool get_reminder_part(mp_reader_t *reader, slice_t key, reminder_t *out)
         return get_whom(reader, out);
     if (slice_is(key, "snooze"))
         return mp_get_bool(reader, &out->is_snooze);
+    if (slice_is(key, "time"))
+        return mp_get_str(reader, &out->time) && time_of_day_parse(out->time, &minutes);
     return mp_skip(reader);
 }
 
@@ -687,8 +697,10 @@ void task_copy(const task_t *task, arena_t *arena, task_t *out)
     for (uint32_t i = 0; i < task->n_skips; i++)
         skips[i] = arena_copy(arena, task->skips[i]);
     out->skips = skips;
-    for (uint32_t i = 0; i < task->n_reminders; i++)
+    for (uint32_t i = 0; i < task->n_reminders; i++) {
         out->reminders[i].before = arena_copy(arena, task->reminders[i].before);
+        out->reminders[i].time = arena_copy(arena, task->reminders[i].time);
+    }
     for (size_t i = 0; i < N_ROWS; i++) {
         if (rows[i].kind != KIND_TEXT && rows[i].kind != KIND_OPTIONAL_TEXT)
             continue;
@@ -697,11 +709,28 @@ void task_copy(const task_t *task, arena_t *arena, task_t *out)
     }
 }
 
+static int64_t all_day_reminder_at(const task_t *task, const reminder_t *reminder)
+{
+    local_t local;
+    zone_fit_t fit;
+    int minutes = 0;
+    if (due_parse(task->due, &local) != DUE_DATE)
+        return INSTANT_NONE;
+    slice_t time = reminder->time.data == NULL ? slice_str(ALL_DAY_TIME) : reminder->time;
+    (void)time_of_day_parse(time, &minutes);
+    local_from_utc_us(
+        instant_clamp(local_as_utc_us(&local) + minutes * 60 * US_PER_S - reminder->before_us),
+        &local);
+    return instant_clamp(zone_to_utc(task->time_zone, &local, &fit));
+}
+
 int64_t task_reminder_at(const task_t *task, const reminder_t *reminder)
 {
     if (reminder->before.data == NULL)
         return reminder->at_us;
     if (task->due_at_us == INSTANT_NONE)
         return INSTANT_NONE;
+    if (task->due_kind == DUE_DATE)
+        return all_day_reminder_at(task, reminder);
     return instant_clamp(task->due_at_us - reminder->before_us);
 }

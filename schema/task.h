@@ -27,6 +27,9 @@ typedef enum {
 } task_priority_t;
 typedef enum { FROM_DUE, FROM_COMPLETION } recurrence_from_t;
 typedef enum { MISSED_NEXT, MISSED_EACH, MISSED_KEEP } recurrence_missed_t;
+/* When all-day tasks remind unless their account says otherwise. */
+#define ALL_DAY_TIME "09:00"
+
 typedef enum { FOR_ACCOUNT, FOR_ASSIGNEE, FOR_ALL } reminder_for_t;
 
 /* The words for them, as clients see them; NULL beyond the last. */
@@ -41,6 +44,7 @@ typedef struct {
     int64_t at_us; /* INSTANT_NONE unless absolute */
     reminder_for_t whom;
     uuid_t account; /* for FOR_ACCOUNT */
+    slice_t time; /* HH:MM that `before` counts from, in an all-day task; absent: ALL_DAY_TIME */
     bool is_snooze; /* made by task.snooze: the next one of the same account takes its place */
 } reminder_t;
 
@@ -133,7 +137,9 @@ bool task_decode(slice_t bytes, arena_t *arena, task_t *out);
 /* Copies everything that the task borrows into the arena. */
 void task_copy(const task_t *task, arena_t *arena, task_t *out);
 
-/* When a reminder of this task fires, or INSTANT_NONE when it has no instant now (no due date). */
+/* When a reminder of this task fires, or INSTANT_NONE when it has no instant now (no due date). In
+ * an all-day task `before` is counted on the clock of its zone, so that a day before is the same
+ * time of the day before, whatever clocks do in between. */
 int64_t task_reminder_at(const task_t *task, const reminder_t *reminder);
 
 /* Whether work on it is still to be done: open or in progress, and not deleted. */

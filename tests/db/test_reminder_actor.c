@@ -202,7 +202,7 @@ static size_t sent(fixture_t *self)
 }
 
 /* Answers everything that `sent` has seen last. */
-static void answer(fixture_t *self, err_t err)
+static void answer_as(fixture_t *self, err_t err, bool is_replay)
 {
     batch_t batch = {0};
     message_t message;
@@ -210,11 +210,17 @@ static void answer(fixture_t *self, err_t err)
     for (size_t i = 0; i < self->n_sent; i++) {
         result_t result = {
             .tag = self->sent[i].tag, .op = OP_TASK_REMIND, .outcome.problem.err = err};
+        result.outcome.is_replay = is_replay;
         result_encode(&result, &batch.buf);
         batch.n_items++;
     }
     batch_finish(&batch, &message);
     hand_over(self, &message);
+}
+
+static void answer(fixture_t *self, err_t err)
+{
+    answer_as(self, err, false);
 }
 
 /* --- the tests --- */
@@ -320,6 +326,32 @@ static void what_is_refused_for_good_is_ended(void **state)
     pass(self, 2 * US_PER_S);
     assert_int_equal(n_rows(2), 1);
     assert_int_equal(n_rows(0), 1);
+    assert_int_equal(sent(self), 0);
+}
+
+/* The event that says so was handled before the row came to wait again. */
+static void what_fired_before_is_ended(void **state)
+{
+    fixture_t *self = *state;
+    add_rows(1, NOW_US, 0);
+    begin_term(self);
+    assert_int_equal(sent(self), 1);
+    answer_as(self, ERR_OK, true);
+    pass(self, 2 * US_PER_S);
+    assert_int_equal(n_rows(2), 1);
+}
+
+/* What it remembers may have been moved away and back meanwhile. */
+static void who_was_frozen_reads_the_rows_anew(void **state)
+{
+    fixture_t *self = *state;
+    add_rows(1, NOW_US + 3 * US_PER_S, 0);
+    begin_term(self);
+    pass(self, US_PER_S);
+    script(database.url, "UPDATE reminder SET state = 2");
+    self->now.wall_us += 10 * US_PER_S;
+    self->now.mono_us += 10 * US_PER_S;
+    settle(self);
     assert_int_equal(sent(self), 0);
 }
 
@@ -445,6 +477,8 @@ int main(void)
         TEST(what_fired_in_a_history_that_is_lost_is_sent_again),
         TEST(what_is_too_late_is_missed),
         TEST(what_is_refused_for_good_is_ended),
+        TEST(what_fired_before_is_ended),
+        TEST(who_was_frozen_reads_the_rows_anew),
         TEST(what_is_refused_as_too_early_comes_again),
         TEST(a_clock_that_is_set_forward_makes_due_what_it_passes),
         TEST(a_clock_that_is_set_back_makes_nothing_early),

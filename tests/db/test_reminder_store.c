@@ -5,13 +5,14 @@
 #include <stdio.h>
 
 #include "actors/migrate.h"
+#include "actors/reminder_load.h"
 #include "actors/reminder_rows.h"
 
 #define NOW_US INT64_C(1800000000000000)
 #define EPOCH "0123456789abcdef"
 #define HOUR_US (3600 * US_PER_S)
 
-typedef enum { PENDING, FIRED, ENDED } row_state_t;
+typedef enum { PENDING, FIRED, ENDED, MISSED } row_state_t;
 
 static const network_t lone_network; /* of nobody */
 static database_t database;
@@ -173,6 +174,21 @@ static void assert_row(const task_t *task, row_state_t state, int64_t fire_at_us
     assert_true(row.event_id == event_id);
 }
 
+/* What is kept of it: how many rows, and how many microseconds after its instant it fired, -1 for
+ * one that was missed. */
+static void assert_past(const task_t *task, int64_t n, int64_t late_us)
+{
+    char sql[300], id[UUID_TEXT_CHARS + 1];
+    uuid_format(&task->id, id);
+    snprintf(sql, sizeof sql, "SELECT count(*) FROM reminder_past WHERE task = '%.36s'", id);
+    assert_true(number_of(database.url, sql) == n);
+    snprintf(sql, sizeof sql,
+             "SELECT coalesce(max((extract(epoch FROM fired_at - fire_at) * 1000000)::bigint), -1)"
+             " FROM reminder_past WHERE task = '%.36s'",
+             id);
+    assert_true(number_of(database.url, sql) == late_us);
+}
+
 /* --- the tests --- */
 
 static void a_newer_event_moves_a_reminder(void **state)
@@ -248,6 +264,75 @@ static void a_reminder_that_fired_does_not_fire_again_for_the_same_instant(void 
     name_reminder(&task.reminders[0], NOW_US + 3 * HOUR_US);
     store_task(40, NOW_US + 2 * HOUR_US, &task);
     assert_row(&task, PENDING, NOW_US + 3 * HOUR_US, 40);
+}
+
+static void each_instant_that_fired_is_kept(void **state)
+{
+    (void)state;
+    task_t task = a_task(NOW_US + HOUR_US);
+    for (int round = 0; round < 2; round++) {
+        name_reminder(&task.reminders[0], NOW_US + HOUR_US);
+        batch_t batch = {0};
+        put_task(&batch, 10, NOW_US, &task);
+        put_fired(&batch, 20, &task);
+        name_reminder(&task.reminders[0], NOW_US + 3 * HOUR_US);
+        put_task(&batch, 30, NOW_US + 2 * HOUR_US, &task);
+        put_fired(&batch, 40, &task);
+        store(&batch);
+        assert_past(&task, 2, 0);
+    }
+}
+
+static void one_that_was_taken_for_missed_may_have_fired(void **state)
+{
+    (void)state;
+    int64_t n = 0;
+    task_t task = a_task(NOW_US + HOUR_US);
+    store_task(10, NOW_US, &task);
+    assert_true(reminder_load_miss(pg, EPOCH, NOW_US + HOUR_US, &n));
+    assert_row(&task, PENDING, NOW_US + HOUR_US, 10);
+    assert_true(reminder_load_miss(pg, EPOCH, NOW_US + HOUR_US + 1, &n));
+    assert_row(&task, MISSED, NOW_US + HOUR_US, 10);
+    assert_past(&task, 1, -1);
+    store_task(20, NOW_US + 2 * HOUR_US, &task); /* it stays missed */
+    assert_row(&task, MISSED, NOW_US + HOUR_US, 20);
+    batch_t batch = {0};
+    put_fired(&batch, 30, &task);
+    store(&batch);
+    assert_row(&task, FIRED, NOW_US + HOUR_US, 20);
+    assert_past(&task, 1, 0);
+}
+
+/* By the account whose stream the event is in. */
+static void put_dismissed(batch_t *batch, int64_t id, const task_t *task, int64_t until_us)
+{
+    buf_t seen = {0};
+    mp_put_map(&seen, 2);
+    mp_put_cstr(&seen, "id");
+    mp_put_uuid(&seen, &task->reminders[0].id);
+    mp_put_cstr(&seen, "at");
+    mp_put_instant(&seen, until_us);
+    event_t event = {
+        .type = EVENT_REMINDER_DISMISSED, .at_us = until_us, .reminder = buf_slice(&seen)};
+    put(batch, id, event, task);
+    buf_fini(&seen);
+}
+
+static void what_was_dismissed_last_counts_in_any_order(void **state)
+{
+    (void)state;
+    char sql[300], id[UUID_TEXT_CHARS + 1];
+    task_t task = a_task(NOW_US);
+    batch_t batch = {0};
+    put_dismissed(&batch, 20, &task, NOW_US + 7);
+    put_dismissed(&batch, 10, &task, NOW_US + 3);
+    store(&batch);
+    uuid_format(&task.id, id);
+    snprintf(sql, sizeof sql,
+             "SELECT (extract(epoch FROM max(until)) * 1000000)::bigint * count(*)"
+             " FROM reminder_dismissed WHERE task = '%.36s'",
+             id);
+    assert_true(number_of(database.url, sql) == NOW_US + 7);
 }
 
 static void a_firing_of_an_instant_that_moved_is_not_that_of_the_new_one(void **state)
@@ -328,6 +413,9 @@ int main(void)
         cmocka_unit_test(an_instant_that_is_past_when_it_is_set_never_fires),
         cmocka_unit_test(a_reminder_that_waits_goes_on_waiting_however_late_it_is_named_again),
         cmocka_unit_test(a_reminder_that_fired_does_not_fire_again_for_the_same_instant),
+        cmocka_unit_test(each_instant_that_fired_is_kept),
+        cmocka_unit_test(one_that_was_taken_for_missed_may_have_fired),
+        cmocka_unit_test(what_was_dismissed_last_counts_in_any_order),
         cmocka_unit_test(a_firing_of_an_instant_that_moved_is_not_that_of_the_new_one),
         cmocka_unit_test(the_whole_log_again_changes_nothing),
         cmocka_unit_test(what_the_database_refuses_of_one_event_harms_no_other),

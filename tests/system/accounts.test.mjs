@@ -66,7 +66,7 @@ describe('accounts', { timeout: 600_000 }, () => {
     });
     const { account, token } = granted(answer, 201);
     assert.equal(answer.headers.get('location'), '/v1/me');
-    assert.deepEqual(Object.keys(account).sort(), ['created_at', 'email', 'id', 'name', 'rev', 'time_zone', 'updated_at']);
+    assert.deepEqual(Object.keys(account).sort(), ['all_day_reminder_time', 'created_at', 'email', 'id', 'name', 'rev', 'time_zone', 'updated_at']);
     assert.equal(account.name, 'Zoë 🌱');
     assert.equal(account.time_zone, 'Asia/Kathmandu');
     const set = answer.headers.get('set-cookie');

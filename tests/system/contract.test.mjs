@@ -55,6 +55,8 @@ const table = [
   row('POST', '/v1/tasks/{task}/move', EDIT(200), { list: '{list}' }),
   row('POST', '/v1/tasks/{task}/snooze', EDIT(200), { for: 'PT1H' }),
   row('POST', '/v1/tasks/{task}/restore', EDIT(200)),
+  row('POST', '/v1/tasks/{task}/reminders/{reminder}/dismiss', READ),
+  row('GET', '/v1/reminders', MINE(200)),
   row('GET', '/v1/tasks/{task}/history', READ),
   row('GET', '/v1/series/{series}', READ),
   row('PATCH', '/v1/series/{series}', EDIT(200), title),
@@ -109,7 +111,7 @@ describe('the contract', { timeout: 600_000 }, () => {
 
   // Something fresh for each request to act on, so that rows do not depend on each other.
   async function fill(text, fresh) {
-    const values = { list: (fresh ? await shared() : list).id, account: people.viewer.account };
+    const values = { list: (fresh ? await shared() : list).id, account: people.viewer.account, reminder: people.viewer.account };
     if (fresh === 'deleted list') assert.equal((await people.owner.delete(`/v1/lists/${values.list}`)).status, 204);
     if (text.includes('{task}')) values.task = (await people.owner.task(list.id)).id;
     if (text.includes('{series}')) {

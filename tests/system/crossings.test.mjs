@@ -89,7 +89,7 @@ describe('somebody who knows all ids', () => {
   it('no way of changing a task or a list finds one of another', () => unchanged(async () => {
     for (const [method, path, body] of [
       ['PATCH', '', { title: 'x' }], ['DELETE', ''], ['POST', '/complete', {}], ['POST', '/reopen'], ['POST', '/restore'],
-      ['POST', '/snooze', { for: 'PT1H' }], ['GET', ''], ['GET', '/history'],
+      ['POST', '/snooze', { for: 'PT1H' }], ['POST', `/reminders/${uuid()}/dismiss`, {}], ['GET', ''], ['GET', '/history'],
     ]) {
       refused(await sameFor(task.id, uuid(), (id) => eve.request(method, `/v1/tasks/${id}${path}`, body)), 404, 'not_found');
     }

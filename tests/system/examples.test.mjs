@@ -64,7 +64,7 @@ describe('the examples', { timeout: 300_000 }, () => {
     granted(await client.patch(`/v1/tasks/${task.id}`, { priority: 'high' }));
     const token = granted(await client.post('/v1/tokens', { name: 'x', scopes: ['read'] }), 201);
     const other = await client.list('Another');
-    return { list: list.id, task: task.id, series: task.series, token: token.id, account: ben.account, me: client.account, other: other.id, command: uuid() };
+    return { list: list.id, task: task.id, series: task.series, reminder: task.reminders[0].id, token: token.id, account: ben.account, me: client.account, other: other.id, command: uuid() };
   }
 
   const fill = (example, values) => JSON.parse(JSON.stringify(example), (_, value) => values[IDS[value]] ?? value);
@@ -135,6 +135,14 @@ describe('the examples', { timeout: 300_000 }, () => {
     await came('event');
     send('command');
     assert.equal((await came('result')).ok, true);
+    const { head } = granted(await owner.get('/v1/me/events'));
+    socket.send({ op: 'subscribe', stream: owner.account, after: head, epoch });
+    const soon = new Date(Date.now() + 1500).toISOString();
+    const reminded = await owner.task(values.list, { reminders: [{ at: soon, for: 'all' }] });
+    const ofType = (type) => socket.find((message) => message.op === 'event' && message.type === type, type);
+    await ofType('reminder.due');
+    socket.send({ op: 'command', command: { id: uuid(), op: 'reminder.dismiss', task: reminded.id, data: { reminder: reminded.reminders[0].id } } });
+    await ofType('reminder.dismissed');
     const from = socket.messages.length;
     socket.send({ op: 'command', command: { id: uuid(), op: 'task.reopen', list: values.list, task: uuid() } });
     assert.equal((await came('result', from)).ok, false);

@@ -70,7 +70,9 @@ describe('reminders', { timeout: 600_000 }, () => {
       const event = await firedOnce(list, task, at);
       assert.ok(Date.parse(event.at) - at.getTime() < LATE_MS, `${event.at} is late for ${at.toISOString()}`);
       assert.deepEqual([event.by, event.set, event.after], [reminderActor, {}, task]);
-      assert.deepEqual(event.reminder, { id: task.reminders[0].id, at: event.reminder.at, for: me.account });
+      const { late, ...reminder } = event.reminder; // the machine may be busy
+      assert.deepEqual(reminder, { id: task.reminders[0].id, at: event.reminder.at, for: me.account });
+      assert.equal(late, Date.parse(event.at) - at.getTime() > 1000 || undefined);
       assert.deepEqual(granted(await me.get(`/v1/tasks/${task.id}`)), task);
     });
 

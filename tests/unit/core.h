@@ -73,6 +73,7 @@ static inline void core_add_account(core_t *self, uuid_t *id, unsigned number, c
         .email = arena_format(self->arena, "%u@example.org", number),
         .name = slice_str("Somebody"),
         .time_zone = slice_str(zone),
+        .all_day_time = slice_str("09:00"),
         .password_hash = slice_str("$argon2id$hash"),
         .created_at_us = CORE_NOW_US - US_PER_DAY,
         .updated_at_us = CORE_NOW_US - US_PER_DAY,

@@ -204,9 +204,22 @@ static inline bool is_full_event(event_type_t type)
            type == EVENT_TASK_RESTORED || type == EVENT_TASK_MOVED_IN;
 }
 
+/* In an account's stream: it is of no task's making, and says nothing of how the task is. */
+static inline const char *check_dismissed(const event_t *event)
+{
+    if (!uuid_eq(&event->stream, &event->by))
+        return "a dismissal is not in the stream of who dismissed";
+    if (count_pairs(event->set) != 0 || count_pairs(event->was) != 0 || event->after.data != NULL ||
+        count_pairs(event->reminder) != 2)
+        return "a dismissal says more than that";
+    return NULL;
+}
+
 static inline const char *check_task_event(const event_t *event, slice_t before, state_t *state)
 {
     bool is_full = is_full_event(event->type);
+    if (event->type == EVENT_REMINDER_DISMISSED)
+        return check_dismissed(event);
     if (event->type == EVENT_TASK_MOVED_OUT)
         return check_moved_out(event, state);
     if (event->type == EVENT_TASK_MOVED_IN)

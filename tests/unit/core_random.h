@@ -198,7 +198,7 @@ static void change_task(run_t *run)
 {
     static const char *const ops[] = {"task.patch",    "task.patch",    "task.patch",
                                       "task.complete", "task.complete", "task.reopen",
-                                      "task.delete",   "task.snooze"};
+                                      "task.delete",   "task.snooze",   "reminder.dismiss"};
     core_t *core = &run->core;
     const char *op = PICK(run, ops);
     uuid_t task = pick_existing(run);
@@ -209,6 +209,9 @@ static void change_task(run_t *run)
         json = pick_fields(run, "");
     else if (slice_is(slice_str(op), "task.snooze"))
         json = pick(run, 4) == 0 ? "{}" : "{'for':'PT1H'}";
+    else if (slice_is(slice_str(op), "reminder.dismiss"))
+        json = pick(run, 4) == 0 ? "{'at':'2026-11-23T08:00:00Z'}"
+                                 : "{'reminder':'01935700-0000-7000-8000-0000000000f1'}";
     count(run, core_do(core, author, op, &task, json));
 }
 

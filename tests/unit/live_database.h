@@ -85,9 +85,10 @@ static inline void w_put_account_row(pg_result_t *out, const w_stream_t *account
         w_put_bytes(out, &row[i], slice_str("text"));
     w_put_int(&row[6], 0);
     w_put_int(&row[7], 0);
+    w_put_bytes(out, &row[18], slice_str("text"));
     if (list == NULL)
         return;
-    for (int i = 8; i < W_COLS; i++)
+    for (int i = 8; i < 18; i++)
         w_put_int(&row[i], 0);
     row[8].id = list->id;
     row[16].id = account->id;

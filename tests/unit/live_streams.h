@@ -61,7 +61,7 @@ struct pg_result {
     int n_rows;
     w_cell_t *cells; /* of rows of W_COLS */
 };
-#define W_COLS 18
+#define W_COLS 19
 #define W_ROWS_AT_ONCE 16
 
 /* A question to the database. */

@@ -58,8 +58,9 @@ static void a_new_account_is_told_without_name_or_address(void **state)
     const event_t *event = core_event(core, 0);
     assert_int_equal(event->type, EVENT_ACCOUNT_CREATED);
     assert_int_equal(event->rev, 1);
-    assert_int_equal(count_pairs(event->set), 1);
+    assert_int_equal(count_pairs(event->set), 2);
     assert_true(core_has(core, event->set, "time_zone", "'Asia/Tokyo'"));
+    assert_true(core_has(core, event->set, "all_day_reminder_time", "'09:00'"));
     assert_false(body_contains(core, "nora"));
     assert_false(body_contains(core, "Nora"));
     assert_false(body_contains(core, "argon"));
@@ -200,6 +201,17 @@ static void a_patch_names_only_what_changed(void **state)
     assert_int_equal(core->out.rev, 3);
 }
 
+static void an_account_says_when_all_day_tasks_remind(void **state)
+{
+    core_t *core = *state;
+    assert_int_equal(own(core, &core->anna, "account.patch", "{'all_day_reminder_time':'07:30'}"),
+                     ERR_OK);
+    assert_int_equal(count_pairs(core_event(core, 0)->set), 1);
+    assert_true(core_has(core, core_event(core, 0)->set, "all_day_reminder_time", "'07:30'"));
+    assert_true(core_has(core, core_event(core, 0)->was, "all_day_reminder_time", "'09:00'"));
+    ASSERT_TEXT(state_account(core->state, &core->anna)->all_day_time, "07:30");
+}
+
 static void an_account_has_a_revision_of_its_own(void **state)
 {
     core_t *core = *state;
@@ -234,6 +246,9 @@ static void wrong_values_of_an_account_are_refused(void **state)
         {"{'time_zone':null}", "/time_zone"},
         {"{'time_zone':'UTC+25'}", "/time_zone"},
         {"{'time_zone':1}", "/time_zone"},
+        {"{'all_day_reminder_time':null}", "/all_day_reminder_time"},
+        {"{'all_day_reminder_time':'24:00'}", "/all_day_reminder_time"},
+        {"{'all_day_reminder_time':9}", "/all_day_reminder_time"},
         {"{'password_hash':null}", "/password_hash"},
         {"{'email':'other@example.org'}", "/email"},
         {"{'id':null}", "/id"},
@@ -417,6 +432,7 @@ int main(void)
         TEST(what_an_account_needs_is_said),
         TEST(a_changed_account_says_what_but_not_how),
         TEST(a_patch_names_only_what_changed),
+        TEST(an_account_says_when_all_day_tasks_remind),
         TEST(an_account_has_a_revision_of_its_own),
         TEST(wrong_values_of_an_account_are_refused),
         TEST(an_account_is_there_for_itself_only),

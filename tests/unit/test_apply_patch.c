@@ -244,6 +244,52 @@ static void two_people_may_be_reminded_at_the_same_time(void **state)
     assert_true(uuid_eq(&task->reminders[1].id, &bens));
 }
 
+static slice_t time_of(core_t *core, uint32_t i)
+{
+    return core_task(core, &T1)->reminders[i].time;
+}
+
+static void all_day_tasks_remind_at_the_time_of_their_account(void **state)
+{
+    core_t *core = *state;
+    core->in = core->anna;
+    assert_int_equal(
+        core_do(core, &core->anna, "account.patch", NULL, "{'all_day_reminder_time':'07:30'}"),
+        ERR_OK);
+    make(core, "{'title':'x','due':'2026-11-24','reminders':[{'before':'PT0S'},"
+               "{'before':'P1D','time':'20:00'},{'before':'P1D','time':'08:00'},"
+               "{'at':'2026-11-24T08:00:00Z'}]}");
+    const task_t *task = core_task(core, &T1);
+    assert_int_equal(task->n_reminders, 4);
+    ASSERT_TEXT(time_of(core, 0), "07:30");
+    ASSERT_TEXT(time_of(core, 1), "20:00");
+    assert_null(time_of(core, 3).data);
+    assert_int_equal(task_reminder_at(task, &task->reminders[0]),
+                     instant_at("2026-11-24T06:30:00Z"));
+    assert_int_equal(task_reminder_at(task, &task->reminders[1]),
+                     instant_at("2026-11-23T19:00:00Z"));
+    /* Of another account's hand nothing changes but what is new. */
+    assert_int_equal(core_do(core, &core->ben, "task.patch", &T1, "{'title':'y'}"), ERR_OK);
+    ASSERT_TEXT(time_of(core, 0), "07:30");
+    /* With a time of its own a task needs none; as an all-day one again it takes the author's. */
+    assert_int_equal(patch(core, "{'due':'2026-11-24T12:00'}"), ERR_OK);
+    assert_null(time_of(core, 0).data);
+    assert_null(time_of(core, 1).data);
+    uuid_t id = core_task(core, &T1)->reminders[0].id;
+    assert_int_equal(core_do(core, &core->ben, "task.patch", &T1,
+                             "{'due':'2026-11-25','reminders':[{'before':'PT0S','for':'all'}]}"),
+                     ERR_OK);
+    ASSERT_TEXT(time_of(core, 0), "09:00");
+    assert_false(uuid_eq(&core_task(core, &T1)->reminders[0].id, &id));
+    for (size_t i = 0; i < 5; i++) {
+        static const char *const wrong[] = {"24:00", "9:00", "09:60", "09:00:00", "ab:cd"};
+        char json[100];
+        snprintf(json, sizeof json, "{'reminders':[{'before':'PT1H','time':'%s'}]}", wrong[i]);
+        assert_int_equal(patch(core, json), ERR_INVALID);
+        assert_string_equal(core_pointer(core), "/reminders/0/time");
+    }
+}
+
 static void a_reminder_may_be_after_the_due_date_or_past(void **state)
 {
     core_t *core = *state;
@@ -272,6 +318,7 @@ int main(void)
         TEST(reminders_that_say_the_same_are_one),
         TEST(nobody_sets_reminders_for_others),
         TEST(two_people_may_be_reminded_at_the_same_time),
+        TEST(all_day_tasks_remind_at_the_time_of_their_account),
         TEST(a_reminder_may_be_after_the_due_date_or_past),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

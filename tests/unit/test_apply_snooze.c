@@ -95,6 +95,71 @@ static void a_snooze_may_be_sent_back_as_it_was_read(void **state)
                      ERR_INVALID);
 }
 
+/* --- dismissing --- */
+
+#define R1 "01935700-0000-7000-8000-0000000000f1"
+
+static err_t dismiss(core_t *core, const uuid_t *author, const char *json)
+{
+    return core_do(core, author, "reminder.dismiss", &T1, json);
+}
+
+static void who_dismisses_says_so_to_their_own_devices(void **state)
+{
+    core_t *core = *state;
+    make(core,
+         "{'title':'x','reminders':[{'id':'" R1 "','at':'2026-11-23T07:00:00Z','for':'all'}]}");
+    int64_t rev = core_task(core, &T1)->rev;
+    assert_int_equal(dismiss(core, &core->vera, "{'reminder':'" R1 "'}"), ERR_OK);
+    const event_t *event = core_event(core, 0);
+    assert_int_equal(event->type, EVENT_REMINDER_DISMISSED);
+    assert_true(uuid_eq(&event->stream, &core->vera));
+    assert_true(uuid_eq(&core->out.stream, &core->vera));
+    assert_true(uuid_eq(&event->task, &T1));
+    assert_true(core_has(core, event->reminder, "id", "'" R1 "'"));
+    assert_true(core_has(core, event->reminder, "at", "'2026-11-23T08:00:00Z'"));
+    assert_int_equal(count_pairs(event->set), 0);
+    assert_int_equal(core_task(core, &T1)->rev, rev);
+}
+
+static void what_has_not_come_yet_is_not_dismissed(void **state)
+{
+    core_t *core = *state;
+    make(core, "{'title':'x'}");
+    assert_int_equal(
+        dismiss(core, &core->anna, "{'reminder':'" R1 "','at':'2026-11-23T08:00:00.000001Z'}"),
+        ERR_CONFLICT);
+    assert_int_equal(
+        dismiss(core, &core->anna, "{'reminder':'" R1 "','at':'2026-11-23T08:00:00Z'}"), ERR_OK);
+    assert_true(core_has(core, core_event(core, 0)->reminder, "at", "'2026-11-23T08:00:00Z'"));
+}
+
+static void a_dismissal_says_of_which_reminder(void **state)
+{
+    core_t *core = *state;
+    make(core, "{'title':'x'}");
+    assert_int_equal(dismiss(core, &core->anna, "{}"), ERR_INVALID);
+    assert_string_equal(core_pointer(core), "/reminder");
+    assert_int_equal(dismiss(core, &core->anna, "{'reminder':7}"), ERR_INVALID);
+    assert_int_equal(dismiss(core, &core->anna, "{'reminder':'" R1 "','at':'soon'}"), ERR_INVALID);
+    assert_string_equal(core_pointer(core), "/at");
+    assert_int_equal(dismiss(core, &core->anna, "{'reminder':'" R1 "','x':1}"), ERR_INVALID);
+    core->expect = 1;
+    assert_int_equal(dismiss(core, &core->anna, "{'reminder':'" R1 "'}"), ERR_INVALID);
+}
+
+static void who_does_not_see_a_task_dismisses_nothing_of_it(void **state)
+{
+    core_t *core = *state;
+    make(core, "{'title':'x'}");
+    assert_int_equal(dismiss(core, &core->stan, "{'reminder':'" R1 "'}"), ERR_NOT_FOUND);
+    core->scopes = SCOPE_READ;
+    assert_int_equal(dismiss(core, &core->anna, "{'reminder':'" R1 "'}"), ERR_FORBIDDEN);
+    core->lists = &core->other;
+    core->n_lists = 1;
+    assert_int_equal(dismiss(core, &core->anna, "{'reminder':'" R1 "'}"), ERR_NOT_FOUND);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -103,6 +168,10 @@ int main(void)
         TEST(a_snooze_is_ahead_and_of_one_kind),
         TEST(a_task_keeps_sixteen_reminders_at_most),
         TEST(a_snooze_may_be_sent_back_as_it_was_read),
+        TEST(who_dismisses_says_so_to_their_own_devices),
+        TEST(what_has_not_come_yet_is_not_dismissed),
+        TEST(a_dismissal_says_of_which_reminder),
+        TEST(who_does_not_see_a_task_dismisses_nothing_of_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

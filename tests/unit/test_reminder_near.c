@@ -223,7 +223,7 @@ static int64_t some_time(void)
 {
     static const int64_t spans[] = {1000,       US_PER_S,   MINUTE_US,
                                     HORIZON_US, US_PER_DAY, 90 * US_PER_DAY};
-    return random() % spans[random() % 6];
+    return ((int64_t)random() << 31 | random()) % spans[random() % 6];
 }
 
 /* One of those that wait moves to another instant, as a row whose task was changed does: what is in

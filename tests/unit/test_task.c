@@ -212,6 +212,47 @@ static void a_reminder_fires_before_the_due_instant_or_at_its_own(void **unused)
     assert_int_equal(task_reminder_at(&task, absolute), 5 * US_PER_S);
 }
 
+/* On the clock of the zone, so across the change of 29 March 2026 too. */
+static void in_an_all_day_task_a_reminder_counts_from_a_time_of_the_day(void **unused)
+{
+    (void)unused;
+    static const struct {
+        int64_t before_us;
+        const char *time;
+        const char *at;
+    } cases[] = {
+        {0, "09:00", "2026-03-29T07:00:00Z"},
+        {0, NULL, "2026-03-29T07:00:00Z"},
+        {US_PER_DAY, "09:00", "2026-03-28T08:00:00Z"},
+        {15 * 60 * US_PER_S, "09:00", "2026-03-29T06:45:00Z"},
+        {-US_PER_DAY, "00:00", "2026-03-29T22:00:00Z"},
+        {0, "02:30", "2026-03-29T01:30:00Z"}, /* no clock showed it: the offset before */
+        {366 * US_PER_DAY, "23:59", "2025-03-28T22:59:00Z"},
+    };
+    task_t task = full_task();
+    reminder_t reminder = {.before = slice_str("P0D"), .at_us = INSTANT_NONE, .whom = FOR_ALL};
+    task.due = slice_str("2026-03-29");
+    task.due_kind = DUE_DATE;
+    task.time_zone = slice_str("Europe/Zurich");
+    task.due_at_us = 0;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        int64_t at_us = 0;
+        assert_true(instant_parse(slice_str(cases[i].at), &at_us));
+        reminder.before_us = cases[i].before_us;
+        reminder.time = cases[i].time == NULL ? slice_none() : slice_str(cases[i].time);
+        assert_true(task_reminder_at(&task, &reminder) == at_us);
+    }
+    task.due = slice_str("0001-01-01");
+    reminder.before_us = 366 * US_PER_DAY;
+    assert_true(task_reminder_at(&task, &reminder) == INSTANT_MIN);
+    task.due = slice_str("2028-03-01"); /* the day before is the 29th of February */
+    reminder.before_us = US_PER_DAY;
+    reminder.time = slice_str("09:00");
+    int64_t leap_us = 0;
+    assert_true(instant_parse(slice_str("2028-02-29T08:00:00Z"), &leap_us));
+    assert_true(task_reminder_at(&task, &reminder) == leap_us);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -225,6 +266,7 @@ int main(void)
         cmocka_unit_test(all_fields_are_the_task_without_what_the_event_says),
         cmocka_unit_test(a_copy_outlives_the_bytes),
         cmocka_unit_test(a_reminder_fires_before_the_due_instant_or_at_its_own),
+        cmocka_unit_test(in_an_all_day_task_a_reminder_counts_from_a_time_of_the_day),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -205,6 +205,11 @@ static void firing_may_set_and_cancel(void **unused)
     wheel_cancel(wheel, &all[0].timer);
 }
 
+static int64_t wide_random(void)
+{
+    return (int64_t)random() << 31 | random();
+}
+
 /* What is set is not due, what is due is not set: against a list of all. */
 static void random_deadlines_fire_at_their_instant(void **unused)
 {
@@ -222,10 +227,10 @@ static void random_deadlines_fire_at_their_instant(void **unused)
             wheel_cancel(wheel, &one->timer);
         } else {
             one->fired_us = 0;
-            wheel_set(wheel, &one->timer, now_us + random() % spans[random() % 5]);
+            wheel_set(wheel, &one->timer, now_us + wide_random() % spans[random() % 5]);
         }
         int64_t next_us = wheel_next_us(wheel);
-        turn_to(now_us + random() % spans[random() % 3] * (random() % 100 == 0 ? 10000 : 1));
+        turn_to(now_us + wide_random() % spans[random() % 3] * (random() % 100 == 0 ? 10000 : 1));
         size_t n_set = 0;
         for (int i = 0; i < N_TIMERS; i++) {
             bool is_set = all[i].timer.next != NULL;
