@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Every reading goes by the index of pending rows, which is in the order of the keys. */
+/* Every reading goes by the index of pending rows, which is in the order of the keys. What is
+ * looked for by its task adds 0 to the state, so that the planner does not take that index for it.
+ */
 #include "actors/reminder_load.h"
 
 #include <stdlib.h>
@@ -22,7 +24,7 @@ static const pg_stmt_t mark_missed = {
     SAME(3) ", late AS MATERIALIZED (SELECT task, reminder FROM reminder WHERE state = 0 AND"
             " fire_at < $1::timestamptz ORDER BY fire_at, task, reminder LIMIT $2::bigint),"
             " missed AS (UPDATE reminder r SET state = 3 FROM late l WHERE r.task = l.task AND"
-            " r.reminder = l.reminder AND r.state = 0 AND r.fire_at < $1::timestamptz AND"
+            " r.reminder = l.reminder AND r.state + 0 = 0 AND r.fire_at < $1::timestamptz AND"
             " EXISTS (SELECT 1 FROM same)"
             " RETURNING r.list, r.fire_at, r.task, r.reminder, r.whom, r.account)"
             " INSERT INTO reminder_past (list, fire_at, task, reminder, whom, account)"
@@ -30,7 +32,7 @@ static const pg_stmt_t mark_missed = {
 static const pg_stmt_t end_refused = {
     SAME(4) " UPDATE reminder r SET state = 2 FROM unnest($1::uuid[], $2::uuid[],"
             " $3::timestamptz[]) AS k(task, reminder, fire_at) WHERE r.task = k.task AND"
-            " r.reminder = k.reminder AND r.fire_at = k.fire_at AND r.state = 0 AND"
+            " r.reminder = k.reminder AND r.fire_at = k.fire_at AND r.state + 0 = 0 AND"
             " EXISTS (SELECT 1 FROM same)"};
 
 typedef struct {

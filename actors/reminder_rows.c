@@ -26,11 +26,13 @@ static const pg_stmt_t upsert_rows = {SAME(
        "reminder.state <> 2"
        " THEN reminder.state ELSE excluded.state END"
        " WHERE reminder.event_id < excluded.event_id"};
-/* After the upsert: what still has an older event is no longer wanted. */
+/* After the upsert: what still has an older event is no longer wanted. The sum keeps the indexes of
+ * pending rows out: they don't begin with the task, and the planner would read the whole of one for
+ * each. */
 static const pg_stmt_t end_rows = {
     SAME(3) "UPDATE reminder r SET state = 2, event_id = k.event_id"
             " FROM unnest($1::uuid[], $2::bigint[]) AS k(task, event_id)"
-            " WHERE r.task = k.task AND r.event_id < k.event_id AND r.state = 0 AND " IS_SAME};
+            " WHERE r.task = k.task AND r.event_id < k.event_id AND r.state + 0 = 0 AND " IS_SAME};
 /* One that was taken for missed fired after all. */
 static const pg_stmt_t mark_fired = {
     SAME(8) ", k AS (SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::timestamptz[], "
