@@ -417,6 +417,10 @@ static int64_t reminder_due(void *arg, now_t now)
     int64_t sleep_us = intray_turn(self->intray, now, handle, self);
     if (self->is_leading)
         sleep_us = shorter(sleep_us, lead(self));
+    near_page_t page;
+    bool is_loading =
+        !self->is_leading || self->must_reset || near_wants(self->near, now.wall_us, &page);
+    actor_note(self->actor, "loading", is_loading);
     actor_note(self->actor, "near", (int64_t)near_count(self->near));
     actor_note(self->actor, "firing", (int64_t)commander_n_under_way(self->commander));
     actor_note(self->actor, "fired", (int64_t)self->firings.n);

@@ -2,8 +2,9 @@
 /* HTTP/1.1 over keep-alive connections, one request under way on each. Without a rate every answer
  * is followed by the next request (closed loop); with one, requests are due at fixed instants and a
  * latency counts from then, so that a server that falls behind cannot hide it by slowing us down.
- * PATCH writes a title of constant length that carries the instant. */
+ * PATCH writes a title of constant length that carries the instant, or a reminder. */
 #include "bench/load.h"
+#include "schema/instant.h"
 
 #include <getopt.h>
 #include <stdio.h>
@@ -17,7 +18,8 @@
 
 static const char usage[] =
     "usage: load_http --port PORT --targets FILE [--host ADDRESS] [--method GET|PATCH]\n"
-    "                 [--connections N] [--seconds S] [--rate R] [--seed N]\n"
+    "                 [--connections N] [--seconds S] [--rate R] [--seed N] [--body "
+    "title|reminder]\n"
     "\n"
     "FILE has lines of `PATH [TOKEN]`; each request takes one at random. Without --rate every\n"
     "connection sends its next request when it has its answer. Prints one line of JSON.\n";
@@ -37,6 +39,7 @@ typedef struct {
     size_t n_clients;
     int64_t seconds;
     int64_t rate;
+    bool sets_reminders; /* else titles */
     uint64_t random;
     int epoll;
     client_t *clients;
@@ -56,6 +59,14 @@ typedef struct {
 } load_t;
 
 /* --- requests --- */
+
+/* A reminder at an instant that no other request names, ten years ahead. */
+static void put_reminder(buf_t *out, int64_t wall_us)
+{
+    char at[INSTANT_TEXT_CHARS + 1];
+    instant_format(wall_us + 3652 * US_PER_DAY, at);
+    buf_format(out, "{\"reminders\":[{\"at\":\"%s\",\"for\":\"all\"}]}", at);
+}
 
 static void put_body(buf_t *out, int64_t wall_us)
 {
@@ -78,7 +89,10 @@ static void put_request(load_t *self, buf_t *out, int64_t due_us)
         return;
     }
     buf_t body = {0};
-    put_body(&body, due_us + self->wall_offset_us);
+    if (self->sets_reminders)
+        put_reminder(&body, due_us + self->wall_offset_us);
+    else
+        put_body(&body, due_us + self->wall_offset_us);
     buf_format(out, "Content-Type: application/merge-patch+json\r\nContent-Length: %zu\r\n\r\n",
                body.n_bytes);
     buf_append_slice(out, buf_slice(&body));
@@ -326,6 +340,8 @@ static void take_option(load_t *self, const char *name, const char *value)
         self->seconds = load_number(name, value, 1, 86400);
     else if (strcmp(name, "rate") == 0)
         self->rate = load_number(name, value, 1, 10000000);
+    else if (strcmp(name, "body") == 0)
+        self->sets_reminders = strcmp(value, "reminder") == 0;
     else
         self->random = (uint64_t)load_number(name, value, 1, INT64_MAX);
 }
@@ -340,6 +356,7 @@ static void read_options(load_t *self, int argc, char **argv)
                                             {"seconds", required_argument, NULL, 'o'},
                                             {"rate", required_argument, NULL, 'o'},
                                             {"seed", required_argument, NULL, 'o'},
+                                            {"body", required_argument, NULL, 'o'},
                                             {"help", no_argument, NULL, 'h'},
                                             {NULL, 0, NULL, 0}};
     int place;

@@ -13,24 +13,28 @@ import machine
 import report
 import world as w
 from measures import Measures
+from time_measures import TimeMeasures
 
-NAMES = ["memory", "start", "get", "patch", "one-list", "latency", "fan-out"]
+SUITES = {"http": ["memory", "start", "get", "patch", "one-list", "latency", "fan-out"],
+          "time": ["wheel", "pending", "register", "fire", "steady"]}
 
 
 def parse():
     parser = argparse.ArgumentParser(prog="bench/run")
+    parser.add_argument("suite", nargs="?", choices=SUITES, default="http")
     parser.add_argument("--build", required=True)
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--only", default=",".join(NAMES))
+    parser.add_argument("--only", default="")
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--seconds", type=int)
     parser.add_argument("--out", default=os.path.join(w.ROOT, "bench", "out", "last.json"))
     parser.add_argument("--dir")
     options = parser.parse_args()
-    options.only = options.only.split(",")
-    unknown = [name for name in options.only if name not in NAMES]
+    names = SUITES[options.suite]
+    options.only = options.only.split(",") if options.only else names
+    unknown = [name for name in options.only if name not in names]
     if unknown or options.repeat < 1 or (options.seconds is not None and options.seconds < 1):
-        parser.error(f"--only takes {', '.join(NAMES)}; --repeat and --seconds take numbers from 1")
+        parser.error(f"--only takes {', '.join(names)}; --repeat and --seconds take numbers from 1")
     options.seconds = options.seconds or (2 if options.quick else 8)
     return options
 
@@ -69,8 +73,11 @@ def main():
         result = header(world, options)
         world.server.start()
         world.seed()
-        measures = Measures(world, options.seconds, options.repeat, options.quick, note)
-        for name in NAMES:
+        if options.suite == "time":
+            measures = TimeMeasures(world, options, note)
+        else:
+            measures = Measures(world, options.seconds, options.repeat, options.quick, note)
+        for name in SUITES[options.suite]:
             if name in options.only:
                 result["rows"] += getattr(measures, "measure_" + name.replace("-", "_"))()
         note("")

@@ -44,9 +44,17 @@ def print_table(header, lines):
     print()
 
 
+def figure_verdict(row, words, summary):
+    """Of a row of figures only the 99th percentile may have one."""
+    if "target_most_us" not in row or not words.endswith("p99"):
+        return ""
+    most = row["target_most_us"]
+    return f"≤ {most / 1000:g} ms: {'reached' if summary['median'] <= most else 'MISSED'}"
+
+
 def figure_lines(row, mark):
     what = row["title"].partition(",")[2].strip()
-    return [[f"{what}: {words}{mark}", figure(summary, row["unit"]), "", "", "", "", ""]
+    return [[f"{what}: {words}{mark}", figure(summary, row["unit"]), "", "", "", "", figure_verdict(row, words, summary)]
             for words, summary in row["figures"].items()]
 
 
