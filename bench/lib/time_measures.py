@@ -253,6 +253,7 @@ class TimeMeasures:
         found = self.fire(n, at, at.start_s + 1)
         rate = n / (max(commit for _, _, commit in found) / 1e6 - at.start_s)
         self.sample("due", "reminder.due")
+        self.sample("created", "task.created")
         self.world.checkpoint()
         self.note("fire: PostgreSQL")
         self.bulk_rate("register", n)  # the rows that fire
