@@ -387,7 +387,8 @@ static void take_partition_error(kafka_reader_t *self, partition_t *partition,
 {
     if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
         partition->is_at_end = true;
-        partition->next = message->offset;
+        if (partition->next < 0)
+            partition->next = message->offset;
         return;
     }
     if (message->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET ||
