@@ -13,7 +13,7 @@ import { TOPICS } from '../lib/topics.mjs';
 import { waitFor } from '../lib/wait.mjs';
 
 const SECRET = 'Tr0ub4dor';
-// Until 2.6.1 librdkafka answers SCRAM's challenge wrongly, which brokers since Kafka 3.8.1 and 3.9 notice.
+// Until 2.6.1 librdkafka answers SCRAM's challenge wrongly, which Kafka 4 notices.
 const [major, minor, patch] = /librdkafka (\d+)\.(\d+)\.(\d+)/.exec(execFileSync('kcat', ['-V']).toString()).slice(1).map(Number);
 const knowsScram = major * 1e6 + minor * 1e3 + patch >= 2_006_001;
 
