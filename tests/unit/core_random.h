@@ -348,6 +348,22 @@ static void remove_member(run_t *run)
     count(run, core_do(core, pick_author(run), "member.remove", NULL, json));
 }
 
+/* Of a removal that had more tasks to release than one command may: some are left. */
+static void release_member(run_t *run)
+{
+    core_t *core = &run->core;
+    const uuid_t *account = pick(run, 3) > 0 ? &core->stan : pick_author(run);
+    state_task_t *found = state_task_at(core->state, pick(run, N_TASK_IDS));
+    char json[128];
+    if (found == NULL)
+        return;
+    if (found->task.deleted_at_us == INSTANT_NONE && pick(run, 3) > 0)
+        found->task.assignee = *account;
+    core->in = found->task.list;
+    snprintf(json, sizeof json, "{'account':'%s'}", core_text(core, account));
+    count(run, core_do(core, &author_recurrence, "member.release", NULL, json));
+}
+
 static void change_account(run_t *run)
 {
     core_t *core = &run->core;
@@ -393,7 +409,7 @@ static void change_world(run_t *run)
 /* One command, or a change of the world. */
 static void step(run_t *run)
 {
-    size_t what = pick(run, 28);
+    size_t what = pick(run, 29);
     if (what < 5)
         create_task(run);
     else if (what < 12)
@@ -416,6 +432,8 @@ static void step(run_t *run)
         move_task(run);
     else if (what < 27)
         retime(run);
+    else if (what < 28)
+        release_member(run);
     else
         change_world(run);
 }
