@@ -45,6 +45,7 @@ bool recur_open(const rule_t *rule, const due_t *due, slice_t zone, slice_t star
     if (start.data != NULL) {
         due_kind_t kind = due_parse(start, &out->clock);
         out->kind = kind_of(kind, due->kind);
+        out->clock.us = due->local.us; /* text has whole seconds, an instant may have less */
         out->start = recur_day(&out->clock);
         return kind == DUE_DATE || kind == DUE_LOCAL;
     }
