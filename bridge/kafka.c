@@ -360,6 +360,8 @@ typedef struct {
     rd_kafka_t *handle;
     atomic_bool is_done;
     atomic_int n_users; /* the thread and who waits for it: the last one frees */
+    void (*then)(void *arg);
+    void *arg;
 } ending_t;
 
 /* Of the library's, not of ours: it may outlive whoever had the handle. */
@@ -384,6 +386,8 @@ static void *end_handle(void *arg)
                                          RD_KAFKA_PURGE_F_NON_BLOCKING);
     /* A consumer has been closed by its owner, or is left to its session timeout. */
     rd_kafka_destroy_flags(self->handle, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    if (self->then != NULL)
+        self->then(self->arg);
     atomic_store(&self->is_done, true);
     atomic_fetch_sub(&n_endings, 1);
     release(self);
@@ -392,13 +396,24 @@ static void *end_handle(void *arg)
 
 bool kafka_end(struct rd_kafka_s **handle_p, int64_t deadline_mono_us)
 {
+    return kafka_end_then(handle_p, deadline_mono_us, NULL, NULL);
+}
+
+bool kafka_end_then(struct rd_kafka_s **handle_p, int64_t deadline_mono_us, void (*then)(void *arg),
+                    void *arg)
+{
     pthread_t thread;
-    if (*handle_p == NULL)
+    if (*handle_p == NULL) {
+        if (then != NULL)
+            then(arg);
         return true;
+    }
     ending_t *self = calloc(1, sizeof *self);
     if (self == NULL)
         abort();
     self->handle = *handle_p;
+    self->then = then;
+    self->arg = arg;
     *handle_p = NULL;
     atomic_init(&self->n_users, 2);
     atomic_fetch_add(&n_endings, 1);

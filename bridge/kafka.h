@@ -72,6 +72,11 @@ const char *kafka_words(int code);
  * delivered are gone. Owns: takes the handle, which may be NULL. */
 bool kafka_end(struct rd_kafka_s **handle_p, int64_t deadline_mono_us);
 
+/* The same, and what the handle still needs until it is gone is released afterwards, by whoever
+ * finds it gone: by that thread if it is late. `then` may be NULL. */
+bool kafka_end_then(struct rd_kafka_s **handle_p, int64_t deadline_mono_us, void (*then)(void *arg),
+                    void *arg);
+
 /* Whether no handle is still being destroyed: else the program must end by _exit, for their threads
  * must not find its memory gone. Thread: any. */
 bool kafka_is_clean(void);

@@ -290,6 +290,15 @@ static void leave(kafka_reader_t *self, int64_t deadline_mono_us)
     rd_kafka_queue_destroy(queue);
 }
 
+/* The library's threads have both until the handle is gone. */
+static void free_reader(void *arg)
+{
+    kafka_reader_t *self = arg;
+    close(self->fd);
+    free(self->partitions);
+    free(self);
+}
+
 bool kafka_reader_destroy(kafka_reader_t **self_p, int64_t deadline_mono_us)
 {
     kafka_reader_t *self = *self_p;
@@ -303,14 +312,7 @@ bool kafka_reader_destroy(kafka_reader_t **self_p, int64_t deadline_mono_us)
     close_partitions(self);
     rd_kafka_queue_destroy(self->main);
     rd_kafka_topic_destroy(self->topic);
-    bool is_done = kafka_end(&self->handle, deadline_mono_us);
-    free(self->partitions);
-    if (is_done) {
-        close(self->fd);
-        free(self);
-    }
-    /* Else the library still has both: what it holds on to is lost memory, not a fault. */
-    return is_done;
+    return kafka_end_then(&self->handle, deadline_mono_us, free_reader, self);
 }
 
 int kafka_reader_fd(const kafka_reader_t *self)
