@@ -48,6 +48,8 @@ describe('topics', () => {
   });
 
   it('that were deleted are made anew', async () => {
+    // One that goes before it has been seen is only made once more.
+    await waitFor(() => /a topic is there topic=\S*task-events/.test(bench.taskwire.log), 'it is seen', 30_000);
     await (await kafka.admin()).deleteTopics({ topics: [named('task-events')], timeout: 15_000 });
     await waitFor(() => /a topic is missing topic=\S*task-events/.test(bench.taskwire.log), 'it has noticed', 30_000);
     await made();
