@@ -24,12 +24,6 @@
 #ifdef __SANITIZE_THREAD__
 void __tsan_acquire(void *address);
 void __tsan_release(void *address);
-/* What libzmq's own threads do with its own file descriptors and memory is not looked at. */
-const char *__tsan_default_suppressions(void);
-const char *__tsan_default_suppressions(void)
-{
-    return "called_from_lib:libzmq.so\n";
-}
 #define HAND_OVER(address) __tsan_release((void *)(address))
 #define TAKE_OVER(address) __tsan_acquire((void *)(address))
 #else

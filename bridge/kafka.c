@@ -354,6 +354,48 @@ err_t kafka_instance(const config_t *config, char out[KAFKA_NAME_CHARS])
     return ERR_INTERNAL;
 }
 
+/* --- its threads, under the thread sanitizer --- */
+
+#ifdef __SANITIZE_THREAD__
+#include <threads.h>
+
+/* librdkafka starts its threads by C11's functions, which the sanitizer does not know: it then
+ * crashes in the first of them that takes memory. These stand before the C library's. */
+typedef struct {
+    thrd_start_t start;
+    void *arg;
+} thread_t;
+
+static void *run_thread(void *arg)
+{
+    thread_t self = *(thread_t *)arg;
+    free(arg);
+    return (void *)(intptr_t)self.start(self.arg);
+}
+
+int thrd_create(thrd_t *out, thrd_start_t start, void *arg)
+{
+    thread_t *self = malloc(sizeof *self);
+    if (self == NULL)
+        return thrd_nomem;
+    *self = (thread_t){start, arg};
+    if (pthread_create(out, NULL, run_thread, self) == 0)
+        return thrd_success;
+    free(self);
+    return thrd_error;
+}
+
+int thrd_join(thrd_t thread, int *result)
+{
+    void *answer = NULL;
+    if (pthread_join(thread, &answer) != 0)
+        return thrd_error;
+    if (result != NULL)
+        *result = (int)(intptr_t)answer;
+    return thrd_success;
+}
+#endif
+
 /* --- the end --- */
 
 typedef struct {
