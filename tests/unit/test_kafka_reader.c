@@ -84,7 +84,8 @@ static void expect(kafka_reader_t *reader, int32_t partition, int from, int to)
     int64_t deadline = clock_now().mono_us + LIMIT_US;
     while (from <= to) {
         kafka_message_t messages[7];
-        size_t n = kafka_reader_take(reader, partition, messages, 7);
+        size_t n_left = (size_t)(to - from + 1);
+        size_t n = kafka_reader_take(reader, partition, messages, n_left < 7 ? n_left : 7);
         for (size_t i = 0; i < n; i++, from++) {
             record_t record;
             char value[20];
