@@ -86,11 +86,13 @@ void apply_inherit_reminders(const task_t *before, task_t *task)
     }
 }
 
-/* The successor is under what its predecessor is under, while there is room for all of it. */
+/* The successor is under what its predecessor is under, while there is room for all of it. That may
+ * have gone to another list, and left behind what was deleted before. */
 static bool has_place(apply_t *self, const task_t *before, const copies_t *copies)
 {
     node_t *parent = state_node(self->state, &before->parent);
     return parent != NULL && parent->is_there && !parent->is_deleted &&
+           uuid_eq(&parent->list, &before->list) &&
            apply_refuse_place(self, parent, copies->n_items, copies->n_levels) == NULL;
 }
 

@@ -232,11 +232,23 @@ static void restore_task(run_t *run)
     count(run, core_do(core, author, "task.restore", &task, NULL));
 }
 
+/* What a deleted task is under, if there is any: it goes without that one. */
+static uuid_t pick_leaving(run_t *run)
+{
+    for (size_t i = pick(run, N_TASK_IDS); i < N_TASK_IDS; i++) {
+        const state_task_t *found = state_task_at(run->core.state, i);
+        if (found != NULL && found->task.deleted_at_us != INSTANT_NONE &&
+            !uuid_is_nil(&found->task.parent))
+            return found->task.parent;
+    }
+    return pick_existing(run);
+}
+
 static void move_task(run_t *run)
 {
     core_t *core = &run->core;
     char json[80];
-    uuid_t task = pick_existing(run);
+    uuid_t task = pick(run, 2) == 0 ? pick_leaving(run) : pick_existing(run);
     vary(run, &task);
     uuid_t target = core->in;
     if (pick(run, 8) != 0)

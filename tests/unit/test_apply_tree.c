@@ -328,22 +328,50 @@ static void a_tree_that_grew_meanwhile_may_have_no_room(void **state)
 
 /* --- series --- */
 
-static void a_successor_is_beside_its_predecessor_without_subtasks(void **state)
+/* T1, and under it T2, which recurs. */
+static void make_daily_under_another(core_t *core)
 {
-    core_t *core = *state;
     char json[200];
     make(core, "{'title':'x'}");
     snprintf(json, sizeof json,
              "{'title':'x','due':'2026-11-23','recurrence':{'rule':'daily'},'parent':'%s'}",
              core_text(core, &T1));
     assert_int_equal(core_do(core, &core->anna, "task.create", &T2, json), ERR_OK);
-    assert_int_equal(make_under(core, &T3, &T2), ERR_OK);
-    assert_int_equal(core_do(core, &core->anna, "task.complete", &T2, NULL), ERR_OK);
+}
+
+/* T4 comes after T2. */
+static err_t succeed(core_t *core)
+{
+    char json[200];
     snprintf(json, sizeof json, "{'succeeds':'%s','closed_rev':%lld}", core_text(core, &T2),
              (long long)core_task(core, &T2)->closed_rev);
-    assert_int_equal(core_do(core, &author_recurrence, "task.succeed", &T4, json), ERR_OK);
+    return core_do(core, &author_recurrence, "task.succeed", &T4, json);
+}
+
+static void a_successor_is_beside_its_predecessor_without_subtasks(void **state)
+{
+    core_t *core = *state;
+    make_daily_under_another(core);
+    assert_int_equal(make_under(core, &T3, &T2), ERR_OK);
+    assert_int_equal(core_do(core, &core->anna, "task.complete", &T2, NULL), ERR_OK);
+    assert_int_equal(succeed(core), ERR_OK);
     assert_true(uuid_eq(&core_task(core, &T4)->parent, &T1));
     assert_true(uuid_eq(&core_task(core, &T3)->parent, &T2));
+}
+
+/* The event of the deletion may reach the actor late. */
+static void a_successor_is_under_nothing_when_that_has_moved_away(void **state)
+{
+    core_t *core = *state;
+    char json[80];
+    make_daily_under_another(core);
+    core_add_member(core, &core->other, &core->anna, ROLE_EDITOR);
+    assert_int_equal(remove_one(core, &T2), ERR_OK);
+    snprintf(json, sizeof json, "{'list':'%s'}", core_text(core, &core->other));
+    assert_int_equal(core_do(core, &core->anna, "task.move", &T1, json), ERR_OK);
+    assert_int_equal(succeed(core), ERR_OK);
+    assert_true(uuid_eq(&core_task(core, &T4)->list, &core->list));
+    assert_true(uuid_is_nil(&core_task(core, &T4)->parent));
 }
 
 int main(void)
@@ -366,6 +394,7 @@ int main(void)
         TEST(restoring_is_for_editors_and_by_revision),
         TEST(a_tree_that_grew_meanwhile_may_have_no_room),
         TEST(a_successor_is_beside_its_predecessor_without_subtasks),
+        TEST(a_successor_is_under_nothing_when_that_has_moved_away),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
