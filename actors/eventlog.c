@@ -10,8 +10,6 @@
 
 #include "actors/log.h"
 
-#define COLUMNS "id, shard, stream, rev, type, task, command, by, at, epoch, digest, body"
-
 /* Rows of the sub-query, in its order, as long as the bodies before them are within the budget. */
 #define WITHIN(budget, key, rows)                                                                  \
     " (SELECT * FROM (SELECT c.*, sum(coalesce(octet_length(c.body), 0)) OVER (ORDER BY c." key    \
@@ -22,11 +20,11 @@ static const pg_stmt_t select_shards = {
     "SELECT e.* FROM unnest($1::smallint[], $2::bigint[]) AS p(shard, after) CROSS JOIN "
     "LATERAL" WITHIN(
         "$4::bigint", "id",
-        "SELECT " COLUMNS
+        "SELECT " EVENTLOG_COLUMNS
         " FROM event WHERE shard = p.shard AND id > p.after ORDER BY id LIMIT $3::bigint")};
 static const pg_stmt_t select_stream = {"SELECT e.* FROM" WITHIN(
     "$4::bigint", "rev",
-    "SELECT " COLUMNS
+    "SELECT " EVENTLOG_COLUMNS
     " FROM event WHERE stream = $1::uuid AND rev > $2::bigint ORDER BY rev LIMIT $3::bigint")};
 static const pg_stmt_t select_heads = {"SELECT p.shard, (SELECT max(id) FROM event WHERE shard = "
                                        "p.shard) FROM unnest($1::smallint[]) AS p(shard)"};
@@ -49,9 +47,7 @@ static event_type_t type_of(int64_t number)
     return number > 0 && number < EVENT_TYPE_COUNT ? (event_type_t)number : EVENT_UNKNOWN;
 }
 
-/* False: no row that the writer could have made. The shard is filled in all the same if it is one.
- */
-static bool read_row(const pg_result_t *result, int row, log_event_t *out)
+bool eventlog_row(const pg_result_t *result, int row, log_event_t *out)
 {
     int64_t shard = pg_int(result, row, 1);
     slice_t epoch = pg_bytes(result, row, 9);
@@ -111,7 +107,7 @@ static bool tell_rows(reading_t *self, const pg_result_t *result)
     int n_rows = pg_rows(result);
     for (int row = 0; row < n_rows; row++) {
         log_event_t event;
-        bool is_event = read_row(result, row, &event);
+        bool is_event = eventlog_row(result, row, &event);
         bool is_next = is_in_order(self, &event);
         if (!is_event || !is_next)
             complain(result, row);

@@ -11,6 +11,14 @@
 /* What one reading brings at most, beside the first event of each shard. Units: bytes of bodies. */
 #define EVENTLOG_READ_BYTES (8 * 1024 * 1024)
 
+/* The columns of an event, for statements of others: they must be the first ones, in this order. */
+#define EVENTLOG_COLUMNS "id, shard, stream, rev, type, task, command, by, at, epoch, digest, body"
+#define EVENTLOG_N_COLUMNS 12
+
+/* Reads them; the event borrows from the result. False: no row that the writer could have made; the
+ * shard is filled in all the same if it is one. */
+bool eventlog_row(const pg_result_t *result, int row, log_event_t *out);
+
 /* How a reading ended. */
 typedef struct {
     pg_fate_t fate; /* unless it is PG_OK nothing else holds, and the events told so far may be

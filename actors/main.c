@@ -31,7 +31,6 @@
 #include "bridge/consumer.h"
 #include "bridge/peers.h"
 #include "bridge/relay.h"
-#include "bridge/tail.h"
 #include "bridge/topics.h"
 #include "gateway/gateway.h"
 
@@ -57,7 +56,6 @@ typedef struct {
     peers_t *peers;
     topics_t *topics; /* NULL: local mode */
     consumer_t *consumer; /* the same */
-    tail_t *tail; /* the same */
     eraser_t *eraser;
     retime_t *retime;
     gateway_t *gateways[NETWORK_MAX_GATEWAYS];
@@ -160,8 +158,6 @@ static void build(program_t *self, const config_t *config)
         network->actors[ADDRESS_TOPICS] = topics_actor(self->topics);
         self->consumer = consumer_new(network);
         network->actors[ADDRESS_CONSUMER] = consumer_actor(self->consumer);
-        self->tail = tail_new(network);
-        network->actors[ADDRESS_TAIL] = tail_actor(self->tail);
     }
     self->relay = relay_new(network);
     network->actors[ADDRESS_RELAY] = relay_actor(self->relay);
@@ -185,7 +181,6 @@ static void unbuild(program_t *self)
     eraser_destroy(&self->eraser);
     peers_destroy(&self->peers);
     relay_destroy(&self->relay);
-    tail_destroy(&self->tail);
     consumer_destroy(&self->consumer);
     topics_destroy(&self->topics);
     reminder_destroy(&self->reminder);

@@ -33,8 +33,8 @@ static const pg_stmt_t purge_events = {
 static const pg_stmt_t delete_letters = {
     "DELETE FROM dead_letter WHERE stream = $1::uuid AND rev > $2::bigint AND rev <= $3::bigint"};
 /* Records from Kafka that could not be handled may be about anything, or forged: those that name
- * the id anywhere go. It stands in key and value as text, whatever the encoding. There are a
- * thousand of them at most. */
+ * the id anywhere go. It stands in key and value as text, whatever the encoding. There are
+ * eleven thousand of them at most. */
 static const pg_stmt_t delete_records = {
     "DELETE FROM dead_letter WHERE topic IS NOT NULL"
     " AND (position(convert_to($1::text, 'UTF8') IN coalesce(record_key, '')) > 0"

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A record from Kafka that cannot be handled: as a row of dead_letter, beside those of events that
- * an actor refused (burial.h), and as a record of `taskwire-dead-letter`, which has all of its
- * bytes. The table keeps the newest thousand records and 64 KiB of each value. */
+ * an actor refused (burial.h), and from there as a record of `taskwire-dead-letter` (outbox.h),
+ * which gets all of its bytes. Then the table keeps the newest thousand records and 64 KiB of each
+ * value. */
 #ifndef TASKWIRE_DEAD_LETTER_H
 #define TASKWIRE_DEAD_LETTER_H
 
@@ -9,18 +10,22 @@
 #include "actors/pg.h"
 #include "bridge/record.h"
 
-#define DEAD_LETTER_MAX_ROWS 1000
+#define DEAD_LETTER_MAX_ROWS 1000 /* of records that were published */
+#define DEAD_LETTER_MAX_WAITING 10000 /* of those that were not: beyond, the oldest go */
+#define DEAD_LETTER_MAX_WHOLE 256 /* while so many wait, another one is cut at once */
+#define DEAD_LETTER_MAX_KEY_BYTES ((size_t)4 * 1024)
 #define DEAD_LETTER_MAX_VALUE_BYTES ((size_t)64 * 1024)
 
 /* Borrows. */
 typedef struct {
     const char *topic; /* where it was, the prefix included */
     int32_t partition;
-    int64_t offset;
+    int64_t offset; /* -1: it came from the log */
     const record_t *record;
     const char *actor; /* who could not handle it */
     const char *reason; /* in words for people */
     int32_t attempts;
+    int64_t value_bytes; /* what its value had, if the record has not all of that; else 0 */
 } dead_letter_t;
 
 /* Queues its row; who calls ends the group with pg_sync. One that is there already stays as it is
@@ -32,11 +37,13 @@ typedef struct {
     char partition[12];
     char offset[24];
     char attempts[12];
+    char value_bytes[24];
 } dead_letter_text_t;
 
 /* Makes the record for the topic: key, value and headers as they were, and the headers `reason`,
- * `origin-topic`, `origin-partition`, `origin-offset`, `attempts` and `actor` before them. What
- * then does not fit into RECORD_MAX_HEADERS is left out. Borrows from the letter and the text. */
+ * `origin-topic`, `origin-partition`, `origin-offset`, `attempts` and `actor` before them, and
+ * `value-bytes` if the value is cut. What then does not fit into RECORD_MAX_HEADERS is left out.
+ * Borrows from the letter and the text. */
 void dead_letter_record(const dead_letter_t *self, dead_letter_text_t *text, record_t *out);
 
 /* --- the commands. They connect, print, and return the exit code: 0; 1: there is no such letter;

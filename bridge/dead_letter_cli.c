@@ -22,7 +22,8 @@ static const pg_stmt_t select_letters = {
     " FROM dead_letter ORDER BY id DESC LIMIT $1::bigint"};
 static const pg_stmt_t select_letter = {
     "SELECT d.id, d.at, d.actor, d.attempts, d.reason, d.topic, d.partition, d.record_offset,"
-    " d.event_id, d.stream, d.rev, d.record_key, d.value, d.value_bytes, d.headers, e.body"
+    " d.event_id, d.stream, d.rev, d.record_key, d.value, d.value_bytes, d.headers, e.body,"
+    " d.published"
     " FROM dead_letter d LEFT JOIN event e ON e.stream = d.stream AND e.rev = d.rev"
     " WHERE d.id = $1::bigint"};
 
@@ -42,7 +43,8 @@ enum {
     COL_VALUE,
     COL_VALUE_BYTES,
     COL_HEADERS,
-    COL_BODY
+    COL_BODY,
+    COL_PUBLISHED
 };
 
 /* --- bytes for people --- */
@@ -187,7 +189,7 @@ static void put_headers(slice_t bytes, buf_t *out)
             return;
         if (mp_peek(&reader) == MP_NIL ? !mp_get_nil(&reader) : !mp_get_bin(&reader, &value))
             return;
-        buf_append_str(out, "header:   ");
+        buf_append_str(out, "header:    ");
         put_short(name, out);
         buf_append_str(out, " = ");
         put_short(value, out);
@@ -199,15 +201,15 @@ static void put_record(const pg_result_t *result, buf_t *out)
 {
     slice_t value = pg_bytes(result, 0, COL_VALUE);
     int64_t n_bytes = pg_int(result, 0, COL_VALUE_BYTES);
-    buf_append_str(out, "key:      ");
+    buf_append_str(out, "key:       ");
     put_short(pg_bytes(result, 0, COL_KEY), out);
     buf_append_byte(out, '\n');
     put_headers(pg_bytes(result, 0, COL_HEADERS), out);
     if (pg_is_null(result, 0, COL_VALUE_BYTES)) {
-        buf_append_str(out, "value:    none\n");
+        buf_append_str(out, "value:     none\n");
         return;
     }
-    buf_format(out, "value:    %" PRId64 " bytes", n_bytes);
+    buf_format(out, "value:     %" PRId64 " bytes", n_bytes);
     if ((int64_t)value.n_bytes < n_bytes)
         buf_format(out, ", the first %zu of which are here", value.n_bytes);
     buf_append_str(out, "\n\n");
@@ -217,13 +219,23 @@ static void put_record(const pg_result_t *result, buf_t *out)
 static void put_event(const pg_result_t *result, buf_t *out)
 {
     slice_t body = pg_bytes(result, 0, COL_BODY);
-    buf_format(out, "event:    %" PRId64 "\n", pg_int(result, 0, COL_EVENT_ID));
+    buf_format(out, "event:     %" PRId64 "\n", pg_int(result, 0, COL_EVENT_ID));
     if (body.data == NULL) {
-        buf_append_str(out, "value:    none: it was purged\n");
+        buf_append_str(out, "value:     none: it was purged\n");
         return;
     }
     buf_append_byte(out, '\n');
     put_value(body, out);
+}
+
+/* Whether the topic has it. */
+static const char *published(slice_t how)
+{
+    if (slice_is(how, "whole"))
+        return "yes";
+    if (slice_is(how, "cut"))
+        return "yes, without its value, which Kafka does not take";
+    return slice_is(how, "refused") ? "no: Kafka does not take it" : "not yet";
 }
 
 static void print_letter(void *arg, pg_fate_t fate, const pg_result_t *result)
@@ -232,15 +244,15 @@ static void print_letter(void *arg, pg_fate_t fate, const pg_result_t *result)
     if (fate != PG_OK || pg_rows(result) != 1)
         return;
     *(bool *)arg = true;
-    buf_format(&out, "letter:   %" PRId64 "\nat:       ", pg_int(result, 0, COL_ID));
+    buf_format(&out, "letter:    %" PRId64 "\nat:        ", pg_int(result, 0, COL_ID));
     put_at(result, 0, &out);
-    buf_append_str(&out, "\nactor:    ");
+    buf_append_str(&out, "\nactor:     ");
     put_text(result, 0, COL_ACTOR, &out);
-    buf_append_str(&out, "\nreason:   ");
+    buf_append_str(&out, "\nreason:    ");
     put_text(result, 0, COL_REASON, &out);
-    buf_format(&out, "\nattempts: %" PRId64 "\norigin:   ", pg_int(result, 0, COL_ATTEMPTS));
+    buf_format(&out, "\nattempts:  %" PRId64 "\norigin:    ", pg_int(result, 0, COL_ATTEMPTS));
     put_origin(result, 0, &out);
-    buf_append_byte(&out, '\n');
+    buf_format(&out, "\npublished: %s\n", published(pg_bytes(result, 0, COL_PUBLISHED)));
     if (pg_is_null(result, 0, COL_TOPIC))
         put_event(result, &out);
     else

@@ -10,6 +10,7 @@
 #include "actors/pg_loop.h"
 #include "bridge/dispatch.h"
 #include "bridge/lease.h"
+#include "bridge/outbox.h"
 #include "bridge/progress.h"
 #include "bridge/publisher.h"
 
@@ -35,6 +36,7 @@ struct relay {
     pg_loop_t loop;
     dispatch_t *dispatch; /* NULL in Kafka mode */
     publisher_t *publisher; /* NULL in local mode */
+    outbox_t *outbox; /* the same */
     port_t *reminder;
     bool is_leading; /* and told so */
     shard_set_t grown; /* may have more to read */
@@ -232,6 +234,8 @@ static int64_t relay_due(void *arg, now_t now)
     follow_lease(self);
     sleep_us = shorter(sleep_us, self->publisher != NULL ? publisher_turn(self->publisher, now)
                                                          : dispatch_turn(self->dispatch, now));
+    if (self->outbox != NULL)
+        sleep_us = shorter(sleep_us, outbox_turn(self->outbox, is_on(self), now));
     read_on(self, now);
     sleep_us = shorter(sleep_us, pg_loop_turn(&self->loop, now));
     if (can_read(self, now))
@@ -273,10 +277,12 @@ static err_t relay_open(void *arg, actor_t *actor)
     lineage_guard(self->network->lineage, &options);
     self->pg = pg_new(&options);
     pg_loop_init(&self->loop, actor, self->pg);
-    if (self->network->topics != NULL)
+    if (self->network->topics != NULL) {
         self->publisher = publisher_new(self->network, actor, self->pg);
-    else
+        self->outbox = outbox_new(self->network, actor, self->pg);
+    } else {
         self->dispatch = dispatch_new(self->network, actor, self->pg);
+    }
     self->lag_seconds = metrics_gauge(metrics, "taskwire_relay_lag_seconds", NULL,
                                       "Age of the oldest event that not every actor has handled");
     self->leading = metrics_gauge(metrics, "taskwire_relay_leading", NULL,
@@ -292,6 +298,7 @@ static void relay_close(void *arg)
         pg_loop_fini(&self->loop);
     pg_destroy(&self->pg);
     dispatch_destroy(&self->dispatch);
+    outbox_destroy(&self->outbox);
     publisher_destroy(&self->publisher);
     port_destroy(&self->reminder);
 }

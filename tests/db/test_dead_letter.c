@@ -90,7 +90,7 @@ static void no_value_is_told_from_an_empty_one(void **state)
     assert_int_equal(count("record_offset = 9 AND value = '' AND value_bytes = 0"), 1);
 }
 
-static void of_a_large_record_the_beginning_is_kept(void **state)
+static void a_large_record_is_whole_until_it_is_published_unless_many_wait(void **state)
 {
     (void)state;
     enum { SIZE = 1024 * 1024 };
@@ -101,9 +101,17 @@ static void of_a_large_record_the_beginning_is_kept(void **state)
     for (int i = 0; i < 4; i++)
         record_add(&record, slice_str("x"), slice_of(bytes, SIZE / 100));
     assert_int_equal(store(10, &record), 1);
-    assert_int_equal(count("record_offset = 10 AND octet_length(value) = 65536 AND value_bytes = "
-                           "1048576 AND octet_length(record_key) = 4096 AND octet_length(headers) "
-                           "BETWEEN 10000 AND 20000"),
+    assert_int_equal(count("record_offset = 10 AND octet_length(value) = 1048576 AND value_bytes = "
+                           "1048576 AND octet_length(record_key) = 1048576 AND "
+                           "octet_length(headers) BETWEEN 10000 AND 20000"),
+                     1);
+    script(database.url,
+           "INSERT INTO dead_letter (actor, topic, partition, record_offset, digest, reason, "
+           "attempts) SELECT 'x', 't', 1, i + 100000, '', 'x', 1 FROM generate_series(1, 256) i");
+    record_begin(&record, slice_of(bytes, SIZE), slice_of(bytes, SIZE));
+    assert_int_equal(store(12, &record), 1);
+    assert_int_equal(count("record_offset = 12 AND octet_length(value) = 65536 AND value_bytes = "
+                           "1048576 AND octet_length(record_key) = 4096"),
                      1);
     free(bytes);
 }
@@ -115,13 +123,31 @@ static void the_oldest_records_make_room_and_events_stay(void **state)
                          "VALUES ('audit', 1, gen_random_uuid(), 1, 'x', 1)");
     script(database.url,
            "INSERT INTO dead_letter (actor, topic, partition, record_offset, digest, reason, "
-           "attempts) SELECT 'x', 't', 0, i, '', 'x', 1 FROM generate_series(1, 1200) i");
+           "attempts, published) SELECT 'x', 't', 0, i, '', 'x', 1, 'whole' FROM "
+           "generate_series(1, 1200) i");
+    int64_t n_waiting = count("topic IS NOT NULL AND published IS NULL");
     record_t record = record_of("key", "the newest");
     assert_int_equal(store(11, &record), 1);
-    assert_int_equal(count("topic IS NOT NULL"), DEAD_LETTER_MAX_ROWS);
+    assert_int_equal(count("published IS NOT NULL"), DEAD_LETTER_MAX_ROWS - 1);
+    assert_int_equal(count("topic IS NOT NULL AND published IS NULL"), n_waiting + 1);
     assert_int_equal(count("value = 'the newest'"), 1);
     assert_int_equal(count("topic = 't' AND record_offset = 1200"), 1);
     assert_int_equal(count("topic = 't' AND record_offset = 1"), 0);
+    assert_int_equal(count("event_id = 1"), 1);
+}
+
+static void of_those_that_wait_ten_thousand_are_kept(void **state)
+{
+    (void)state;
+    script(database.url,
+           "INSERT INTO dead_letter (actor, topic, partition, record_offset, digest, reason, "
+           "attempts) SELECT 'x', 'u', 0, i + 200000, '', 'x', 1 FROM generate_series(1, %d) i",
+           DEAD_LETTER_MAX_WAITING);
+    record_t record = record_of("key", "newer");
+    assert_int_equal(store(13, &record), 1);
+    assert_int_equal(count("topic IS NOT NULL AND published IS NULL"), DEAD_LETTER_MAX_WAITING);
+    assert_int_equal(count("topic = 'u' AND record_offset = 200001"), 0);
+    assert_int_equal(count("value = 'newer'"), 1);
     assert_int_equal(count("event_id = 1"), 1);
 }
 
@@ -173,8 +199,9 @@ int main(void)
         cmocka_unit_test(a_record_is_stored_once),
         cmocka_unit_test(a_topic_made_anew_has_the_same_offsets_again),
         cmocka_unit_test(no_value_is_told_from_an_empty_one),
-        cmocka_unit_test(of_a_large_record_the_beginning_is_kept),
+        cmocka_unit_test(a_large_record_is_whole_until_it_is_published_unless_many_wait),
         cmocka_unit_test(the_oldest_records_make_room_and_events_stay),
+        cmocka_unit_test(of_those_that_wait_ten_thousand_are_kept),
         cmocka_unit_test(purging_takes_the_records_that_name_what_is_purged),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

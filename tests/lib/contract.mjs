@@ -66,6 +66,7 @@ export class Description {
       return items ? value.flatMap((item, i) => this.undescribed(item, items, `${at}/${i}`)) : [];
     }
     const known = Object.assign({}, ...parts.map((part) => part.properties));
+    if (parts.some((part) => part.additionalProperties === true)) return []; // it may have any others
     if (value === null || typeof value !== 'object' || Object.keys(known).length === 0) return [];
     return Object.entries(value).flatMap(([key, field]) =>
       (key in known ? this.undescribed(field, known[key], `${at}/${key}`) : [`${at}/${key}`]));

@@ -41,8 +41,9 @@ describe('dead letters', { timeout: 120_000 }, () => {
     const text = await shown(id);
     assert.match(text, /^actor: +consumer$/m);
     assert.match(text, /^reason: +it is not ours$/m);
-    assert.match(text, /^attempts: 3$/m);
+    assert.match(text, /^attempts: +3$/m);
     assert.match(text, new RegExp(`^origin: +event ${task.list}/${task.rev}$`, 'm'));
+    assert.match(text, /^published: not yet$/m);
     assert.equal(JSON.parse(text.trim().split('\n').at(-1)).after.title, 'Refused');
     await bench.cluster.value(`UPDATE event SET body = NULL, salt = NULL, fingerprint = NULL WHERE task = '${task.id}'`);
     assert.match(await shown(id), /purged/);
@@ -63,6 +64,15 @@ describe('dead letters', { timeout: 120_000 }, () => {
     assert.match(await shown(await record(6, "'k'", "'\\x4100'", 2)), /41 00/);
     assert.match(await shown(await record(7, "'k'", "'\\xc29b33316d'", 5)), /c2 9b 33/);
     assert.match(await shown(await record(8, "'k'", "'x'", 1, "'\\x9192c4'")), /^value: +1 bytes$/m);
+  });
+
+  it('whether its topic has it is said', async () => {
+    for (const [how, words] of [['whole', /^published: yes$/m], ['cut', /^published: yes, without its value/m], ['refused', /^published: no: Kafka/m]]) {
+      const id = await record(0, "'k'", `'${how}'`, 1);
+      await bench.cluster.value(`UPDATE dead_letter SET published = '${how}' WHERE id = ${id}`);
+      assert.match(await shown(id), words);
+      await bench.cluster.value(`DELETE FROM dead_letter WHERE id = ${id}`);
+    }
   });
 
   it('a list has the newest first, and as many as are asked for', async () => {

@@ -49,6 +49,19 @@ static void a_letter_is_the_record_and_where_it_was(void **state)
     assert_int_equal(letter.n_headers, 7);
 }
 
+static void one_that_is_cut_says_how_large_it_was(void **state)
+{
+    (void)state;
+    record_t record, out;
+    record_begin(&record, slice_str("key"), slice_str("val"));
+    record_add(&record, slice_str("value-bytes"), slice_str("7"));
+    const dead_letter_t letter = {
+        .topic = "t", .record = &record, .actor = "a", .reason = "r", .value_bytes = 5};
+    dead_letter_record(&letter, &text, &out);
+    assert_header(&out, "value-bytes", "5");
+    assert_int_equal(out.n_headers, 7);
+}
+
 static void a_tombstone_stays_one(void **state)
 {
     (void)state;
@@ -88,6 +101,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_letter_is_the_record_and_where_it_was),
+        cmocka_unit_test(one_that_is_cut_says_how_large_it_was),
         cmocka_unit_test(a_tombstone_stays_one),
         cmocka_unit_test(a_letter_of_a_letter_says_where_it_was_last),
         cmocka_unit_test(its_own_headers_come_first_however_many_there_were),
