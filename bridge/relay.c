@@ -17,7 +17,8 @@
 #include <stdlib.h>
 
 #define INBOX_LIMIT 256
-#define READ_EVENTS 512
+#define READ_EVENTS 512 /* of a shard */
+#define READ_EVENTS_MIN 64
 #define POLL_US INT64_C(1000000)
 /* From one reading to the next. Each costs every actor a transaction, and nobody waits for them as
  * clients wait for sync; what the writer commits meanwhile comes with the next. */
@@ -25,6 +26,8 @@
 /* In Kafka mode they do wait, and a reading costs nobody else anything. */
 #define GATHER_KAFKA_US INT64_C(1000)
 #define READ_EVENTS_KAFKA 4096
+/* What an event takes, as far as is known at first. */
+#define EVENT_BYTES 512
 /* What could not be read is read again. */
 #define RETRY_US INT64_C(100000)
 
@@ -44,6 +47,9 @@ struct relay {
     bool is_reading;
     uint64_t read_run; /* of the publisher, when the reading began */
     int64_t read_mono_us; /* the next reading: not before */
+    int64_t n_events; /* of this reading */
+    int64_t n_bytes; /* of their bodies */
+    int64_t event_bytes; /* of one, by the last reading that brought some */
     int64_t poll_mono_us;
     metric_t *lag_seconds;
     metric_t *leading;
@@ -117,6 +123,8 @@ static int64_t oldest_us(const relay_t *self)
 static void on_event(void *arg, const log_event_t *event)
 {
     relay_t *self = arg;
+    self->n_events++;
+    self->n_bytes += (int64_t)event->body.n_bytes;
     /* Positions that have gone back since are none that this reading goes on from; and nothing
      * overtakes what there was no room for. */
     if (!self->is_leading || self->read_run != run_of(self) ||
@@ -131,6 +139,8 @@ static void on_read(void *arg, const eventlog_end_t *end)
 {
     relay_t *self = arg;
     self->is_reading = false;
+    if (self->n_events > 0)
+        self->event_bytes = 1 + self->n_bytes / self->n_events;
     if (self->dispatch != NULL)
         dispatch_flush(self->dispatch);
     if (self->read_run != run_of(self))
@@ -149,6 +159,15 @@ static bool can_read(const relay_t *self, now_t now)
            self->grown != 0 && has_room(self) && pg_is_ready(self->pg);
 }
 
+/* Of a shard no more events than there will be bytes for: the database fetches them all before it
+ * leaves out what is too much. */
+static int read_limit(const relay_t *self, shard_set_t shards)
+{
+    int64_t most = self->publisher != NULL ? READ_EVENTS_KAFKA : READ_EVENTS;
+    int64_t n = EVENTLOG_READ_BYTES / __builtin_popcountll(shards) / self->event_bytes + 1;
+    return (int)(n > most ? most : n < READ_EVENTS_MIN ? READ_EVENTS_MIN : n);
+}
+
 static void read_on(relay_t *self, now_t now)
 {
     if (now.mono_us >= self->poll_mono_us || self->read_run != run_of(self)) {
@@ -161,9 +180,9 @@ static void read_on(relay_t *self, now_t now)
     self->passed_over = 0;
     self->grown &= ~shards;
     const eventlog_reader_t reader = {on_event, on_read, self};
-    int limit = self->publisher != NULL ? READ_EVENTS_KAFKA : READ_EVENTS;
     self->read_run = run_of(self);
-    if (eventlog_read(self->pg, gone(self), shards, limit, &reader) != ERR_OK) {
+    self->n_events = self->n_bytes = 0;
+    if (eventlog_read(self->pg, gone(self), shards, read_limit(self, shards), &reader) != ERR_OK) {
         self->grown |= shards;
         return;
     }
@@ -317,6 +336,7 @@ relay_t *relay_new(network_t *network)
 {
     relay_t *self = calloc(1, sizeof *self);
     self->network = network;
+    self->event_bytes = EVENT_BYTES;
     self->actor = actor_new(&relay_ops, self, network->post, "relay", INBOX_LIMIT);
     network->actors[ADDRESS_RELAY] = self->actor;
     return self;
