@@ -18,20 +18,24 @@
 static const pg_stmt_t select_heads = {
     "SELECT stream, rev, hash FROM audit_head WHERE stream = ANY($1::uuid[])"};
 /* A stream's row is inserted only if its head moved from where we saw it. A row that stands there
- * already was made by nobody of us: `verify` will tell, and nobody else has to wait for it. */
+ * already was made by nobody of us: `verify` will tell, and nobody else has to wait for it. The
+ * update brings along what the row is made of, and IS TRUE has the new heads looked up in a hash:
+ * a join of the batch with itself could become one of each row with all others. */
 static const pg_stmt_t store = {
     "WITH same AS (SELECT 1 FROM log_epoch WHERE epoch = $6::text FOR SHARE),"
     " k AS (SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bytea[], "
     "$5::bytea[])"
     " AS k(stream, before, rev, hash, links) WHERE EXISTS (SELECT 1 FROM same)),"
     " moved AS (UPDATE audit_head h SET rev = k.rev, hash = k.hash FROM k"
-    " WHERE h.stream = k.stream AND h.rev = k.before RETURNING h.stream),"
+    " WHERE h.stream = k.stream AND h.rev = k.before"
+    " RETURNING k.stream, k.before, k.rev, k.links),"
     " born AS (INSERT INTO audit_head (stream, rev, hash) SELECT stream, rev, hash FROM k WHERE "
     "before = 0"
     " ON CONFLICT (stream) DO NOTHING RETURNING stream)"
     " INSERT INTO audit (stream, first_rev, last_rev, links)"
-    " SELECT k.stream, k.before + 1, k.rev, k.links FROM k"
-    " WHERE k.stream IN (SELECT stream FROM moved UNION ALL SELECT stream FROM born)"
+    " SELECT stream, before + 1, rev, links FROM moved UNION ALL"
+    " SELECT stream, 1, rev, links FROM k WHERE before = 0"
+    " AND (stream IN (SELECT b.stream FROM born b)) IS TRUE"
     " ON CONFLICT (stream, last_rev) DO NOTHING RETURNING stream"};
 
 /* A stream of the batch. */
