@@ -9,14 +9,17 @@ import subprocess
 import sys
 import time
 
+import kafka_report
 import machine
 import report
 import world as w
+from kafka_measures import KafkaMeasures
 from measures import Measures
 from time_measures import TimeMeasures
 
 SUITES = {"http": ["memory", "start", "get", "patch", "one-list", "latency", "fan-out"],
-          "time": ["wheel", "pending", "register", "fire", "steady"]}
+          "time": ["wheel", "pending", "register", "fire", "steady"],
+          "kafka": ["bridge", "latency"]}
 
 
 def parse():
@@ -75,6 +78,8 @@ def main():
         world.seed()
         if options.suite == "time":
             measures = TimeMeasures(world, options, note)
+        elif options.suite == "kafka":
+            measures = KafkaMeasures(world, options, note)
         else:
             measures = Measures(world, options.seconds, options.repeat, options.quick, note)
         for name in SUITES[options.suite]:
@@ -87,7 +92,7 @@ def main():
     with open(options.out, "w") as file:
         json.dump(result, file, indent=1)
         file.write("\n")
-    report.show(result)
+    (kafka_report if options.suite == "kafka" else report).show(result)
     print(f"took {result['took_s']:.0f} s; everything is in {options.out}")
 
 

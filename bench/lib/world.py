@@ -164,6 +164,11 @@ class World:
         self.pg = os.path.join(self.directory, "pg")
         self.server = None
         self.tokens = []
+        self.closers = []
+
+    def on_exit(self, close):
+        """Has this called at the end, before the directory goes."""
+        self.closers.append(close)
 
     def __enter__(self):
         try:
@@ -178,6 +183,8 @@ class World:
             self.server.stop()
             if kind is not None and kind is not KeyboardInterrupt:
                 self.server.show_log()
+        for close in self.closers:
+            close()
         shell('pg_remove "$1"', self.pg)
         shutil.rmtree(self.directory, ignore_errors=True)
 
