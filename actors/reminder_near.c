@@ -26,7 +26,7 @@ struct near {
     item_t *items;
     size_t n_items; /* ever used */
     item_t *free;
-    item_t **due; /* in the order in which they are to fire */
+    item_t **due; /* in the order in which they are to fire; room for the limit, and as many gone */
     size_t n_due;
     size_t next_due;
     near_key_t loaded; /* everything pending up to here is in memory */
@@ -58,7 +58,7 @@ near_t *near_new(size_t limit, int64_t horizon_us)
     self->limit = limit;
     self->horizon_us = horizon_us;
     self->items = zeroed(limit, sizeof *self->items);
-    self->due = zeroed(limit, sizeof(item_t *));
+    self->due = zeroed(2 * limit, sizeof(item_t *));
     near_reset(self, 0, 0);
     return self;
 }
@@ -163,7 +163,9 @@ static int by_instant(const void *a, const void *b)
 
 void near_turn(near_t *self, int64_t now_us)
 {
-    if (self->next_due > 0) {
+    /* Closed up when half of them have gone: many that wait for room are not to be moved each turn.
+     */
+    if (self->next_due > 0 && self->next_due >= self->n_due - self->next_due) {
         self->n_due -= self->next_due;
         memmove(self->due, self->due + self->next_due, self->n_due * sizeof(item_t *));
         self->next_due = 0;

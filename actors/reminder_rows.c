@@ -17,9 +17,10 @@
 static const pg_stmt_t upsert_rows = {SAME(
     9) "INSERT INTO reminder (task, reminder, list, event_id, state, fire_at, whom, account)"
        " SELECT task, reminder, list, event_id, CASE WHEN fire_at <= at THEN 2 ELSE 0 END, fire_at,"
-       " whom, account FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[], "
-       "$5::timestamptz[], $6::timestamptz[], $7::smallint[], $8::uuid[])"
-       " AS k(task, reminder, list, event_id, fire_at, at, whom, account) WHERE " IS_SAME
+       " whom, account FROM (SELECT unnest($1::uuid[]) AS task, unnest($2::uuid[]) AS reminder,"
+       " unnest($3::uuid[]) AS list, unnest($4::bigint[]) AS event_id,"
+       " unnest($5::timestamptz[]) AS fire_at, unnest($6::timestamptz[]) AS at,"
+       " unnest($7::smallint[]) AS whom, unnest($8::uuid[]) AS account) k WHERE " IS_SAME
        " ON CONFLICT (task, reminder) DO UPDATE SET list = excluded.list, event_id = "
        "excluded.event_id, whom = excluded.whom, account = excluded.account,"
        " fire_at = excluded.fire_at, state = CASE WHEN reminder.fire_at = excluded.fire_at AND "
@@ -31,13 +32,14 @@ static const pg_stmt_t upsert_rows = {SAME(
  * each. */
 static const pg_stmt_t end_rows = {
     SAME(3) "UPDATE reminder r SET state = 2, event_id = k.event_id"
-            " FROM unnest($1::uuid[], $2::bigint[]) AS k(task, event_id)"
+            " FROM (SELECT unnest($1::uuid[]) AS task, unnest($2::bigint[]) AS event_id) k"
             " WHERE r.task = k.task AND r.event_id < k.event_id AND r.state + 0 = 0 AND " IS_SAME};
 /* One that was taken for missed fired after all. */
 static const pg_stmt_t mark_fired = {
-    SAME(8) ", k AS (SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::timestamptz[], "
-            "$5::timestamptz[], $6::smallint[], $7::uuid[])"
-            " AS k(task, reminder, list, fire_at, at, whom, account)),"
+    SAME(8) ", k AS (SELECT unnest($1::uuid[]) AS task, unnest($2::uuid[]) AS reminder,"
+            " unnest($3::uuid[]) AS list, unnest($4::timestamptz[]) AS fire_at,"
+            " unnest($5::timestamptz[]) AS at, unnest($6::smallint[]) AS whom,"
+            " unnest($7::uuid[]) AS account),"
             " past AS (INSERT INTO reminder_past (list, fire_at, task, reminder, whom, account, "
             "fired_at) SELECT list, fire_at, task, reminder, whom, account, at FROM k"
             " WHERE " IS_SAME " ON CONFLICT (list, fire_at, task, reminder)"
@@ -184,6 +186,7 @@ reminder_tells_t reminder_read(const log_event_t *row, arena_t *arena, reminder_
     if (never_had_any(&event, task))
         return TELLS_NOTHING;
     collect_wanted(task, out);
+    out->is_new = row->type == EVENT_TASK_CREATED;
     return TELLS_WANTED;
 }
 
@@ -196,6 +199,7 @@ typedef struct {
     reminder_tells_t tells[ROUND_TASKS];
     size_t n;
     size_t n_telling[TELLS_WRONG]; /* so, of them */
+    size_t n_ending; /* of them, after which rows may have to end */
     pg_params_t params;
     pg_fate_t fate;
     reminder_news_f *told;
@@ -233,17 +237,25 @@ static void queue(round_t *self, const pg_stmt_t *stmt)
         pg_array_end(&self->params);                                                               \
     } while (0)
 
-/* The same over the events that tell that. */
-#define EACH_NEWS(what, type, put)                                                                 \
+/* The same over the events that this is true of. */
+#define EACH_IF(test, type, put)                                                                   \
     do {                                                                                           \
         pg_array_begin(&self->params, type);                                                       \
         for (size_t i = 0; i < self->n; i++) {                                                     \
             const reminder_news_t *news = &self->news[i];                                          \
-            if (self->tells[i] == (what))                                                          \
+            if (test)                                                                              \
                 put;                                                                               \
         }                                                                                          \
         pg_array_end(&self->params);                                                               \
     } while (0)
+
+#define EACH_NEWS(what, type, put) EACH_IF(self->tells[i] == (what), type, put)
+
+/* Whether rows of older events may be there: a task that was just created has none. */
+static bool may_end(reminder_tells_t tells, const reminder_news_t *news)
+{
+    return tells == TELLS_WANTED && !news->is_new;
+}
 
 static void queue_wanted(round_t *self)
 {
@@ -256,8 +268,10 @@ static void queue_wanted(round_t *self)
     EACH_WANTED(PG_I16, pg_array_i16(&self->params, (int16_t)news->wanted[w].whom));
     EACH_WANTED(PG_UUID, pg_array_uuid(&self->params, &news->wanted[w].account));
     queue(self, &upsert_rows);
-    EACH_NEWS(TELLS_WANTED, PG_UUID, pg_array_uuid(&self->params, &news->task));
-    EACH_NEWS(TELLS_WANTED, PG_I64, pg_array_i64(&self->params, news->event_id));
+    if (self->n_ending == 0)
+        return;
+    EACH_IF(may_end(self->tells[i], news), PG_UUID, pg_array_uuid(&self->params, &news->task));
+    EACH_IF(may_end(self->tells[i], news), PG_I64, pg_array_i64(&self->params, news->event_id));
     queue(self, &end_rows);
 }
 
@@ -291,6 +305,7 @@ static void queue_round(round_t *self)
     if (self->n_telling[TELLS_DISMISSED] > 0)
         queue_dismissed(self);
     memset(self->n_telling, 0, sizeof self->n_telling);
+    self->n_ending = 0;
     self->n = 0;
 }
 
@@ -312,6 +327,7 @@ static void add(round_t *self, reminder_tells_t tells, const reminder_news_t *ne
     self->news[self->n] = *news;
     self->tells[self->n++] = tells;
     self->n_telling[tells]++;
+    self->n_ending += may_end(tells, news);
 }
 
 /* `intray` is NULL if what cannot be read has been rejected before. */

@@ -35,6 +35,7 @@ typedef struct {
     uuid_t list;
     int64_t event_id;
     int64_t at_us;
+    bool is_new; /* for TELLS_WANTED: the task was created, there was none before */
     wanted_t wanted[LIMIT_REMINDERS];
     uint32_t n_wanted;
     wanted_t fired; /* for TELLS_FIRED, and TELLS_DISMISSED: by `account`, up to that instant */

@@ -11,8 +11,8 @@ static const pg_stmt_t select_lists = {
     "SELECT id, rev, title, is_archived, n_owners, created_at, created_by, updated_at, deleted_at,"
     " n_members FROM list WHERE id = ANY($1::uuid[])"};
 static const pg_stmt_t select_members = {
-    "SELECT m.list, m.account, m.role, m.since FROM unnest($1::uuid[], $2::uuid[]) AS k(list, "
-    "account)"
+    "SELECT m.list, m.account, m.role, m.since FROM (SELECT unnest($1::uuid[]) AS list,"
+    " unnest($2::uuid[]) AS account) k"
     " JOIN member m ON m.list = k.list AND m.account = k.account"};
 /* Of whole lists: their members, and the streams in which those are told. Streams in shards that
  * are not locked may change before the commit; apply leaves those alone. */
@@ -71,7 +71,7 @@ static const pg_stmt_t select_mates = {
     " ORDER BY occurrence DESC LIMIT 1)) t"};
 static const pg_stmt_t select_seen = {
     "SELECT e.by, e.command, e.stream, e.rev, e.task, e.type, e.fingerprint, e.salt"
-    " FROM unnest($1::uuid[], $2::uuid[]) AS k(by, command)"
+    " FROM (SELECT unnest($1::uuid[]) AS by, unnest($2::uuid[]) AS command) k"
     " JOIN event e ON e.by = k.by AND e.command = k.command AND e.is_answer"};
 
 static void on_epoch(void *arg, pg_fate_t fate, const pg_result_t *result)
@@ -280,19 +280,35 @@ static void put_accounts(const lane_t *self, pg_params_t *params)
     pg_array_end(params);
 }
 
+/* The next membership of the batch behind that place, which moves on; NULL: there is none. Those of
+ * one author's commands, one behind the other, are one. */
+static const member_key_t *next_member(const pending_t **p, uint32_t *i, const member_key_t *last)
+{
+    for (; *p != NULL; *p = (*p)->next, *i = 0) {
+        while (*i < (*p)->refs.n_members) {
+            const member_key_t *key = &(*p)->refs.members[(*i)++];
+            if (last == NULL || !uuid_eq(&key->list, &last->list) ||
+                !uuid_eq(&key->account, &last->account))
+                return key;
+        }
+    }
+    return NULL;
+}
+
 static void put_members(const lane_t *self, pg_params_t *params)
 {
+    const member_key_t *key = NULL;
+    const pending_t *p = self->batch.first;
+    uint32_t i = 0;
     pg_array_begin(params, PG_UUID);
-    for (const pending_t *p = self->batch.first; p != NULL; p = p->next) {
-        for (uint32_t i = 0; i < p->refs.n_members; i++)
-            pg_array_uuid(params, &p->refs.members[i].list);
-    }
+    while ((key = next_member(&p, &i, key)) != NULL)
+        pg_array_uuid(params, &key->list);
     pg_array_end(params);
+    p = self->batch.first;
+    i = 0;
     pg_array_begin(params, PG_UUID);
-    for (const pending_t *p = self->batch.first; p != NULL; p = p->next) {
-        for (uint32_t i = 0; i < p->refs.n_members; i++)
-            pg_array_uuid(params, &p->refs.members[i].account);
-    }
+    while ((key = next_member(&p, &i, key)) != NULL)
+        pg_array_uuid(params, &key->account);
     pg_array_end(params);
 }
 
