@@ -177,11 +177,12 @@ class TimeMeasures:
 
     def sample(self, name, event_type):
         """The bytes of the newest event of that type and of its task."""
-        row = self.world.sql("SELECT e.type, e.epoch, e.digest, e.salt, e.fingerprint, e.body, t.body FROM event e"
+        row = self.world.sql("SELECT e.type, e.epoch, e.digest, e.salt, e.fingerprint, e.body, t.body, t.title, t.words, t.sort_title"
+                             " FROM event e"
                              " JOIN task t ON t.id = e.task WHERE e.id = (SELECT max(id) FROM event WHERE type ="
                              f" (SELECT type FROM event WHERE task IS NOT NULL AND position('{event_type}'::bytea IN body) > 0"
                              " ORDER BY id DESC LIMIT 1))")[0]
-        names = ["type", "epoch", "digest", "salt", "fingerprint", "event_body", "task_body"]
+        names = ["type", "epoch", "digest", "salt", "fingerprint", "event_body", "task_body", "title", "words", "sort_title"]
         setattr(self, name, dict(zip(names, row)))
 
     def bulk_rate(self, what, n):
