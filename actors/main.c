@@ -31,6 +31,7 @@
 #include "bridge/consumer.h"
 #include "bridge/peers.h"
 #include "bridge/relay.h"
+#include "bridge/tail.h"
 #include "bridge/topics.h"
 #include "gateway/gateway.h"
 
@@ -56,6 +57,7 @@ typedef struct {
     peers_t *peers;
     topics_t *topics; /* NULL: local mode */
     consumer_t *consumer; /* the same */
+    tail_t *tail; /* the same */
     eraser_t *eraser;
     retime_t *retime;
     gateway_t *gateways[NETWORK_MAX_GATEWAYS];
@@ -158,6 +160,8 @@ static void build(program_t *self, const config_t *config)
         network->actors[ADDRESS_TOPICS] = topics_actor(self->topics);
         self->consumer = consumer_new(network);
         network->actors[ADDRESS_CONSUMER] = consumer_actor(self->consumer);
+        self->tail = tail_new(network);
+        network->actors[ADDRESS_TAIL] = tail_actor(self->tail);
     }
     self->relay = relay_new(network);
     network->actors[ADDRESS_RELAY] = relay_actor(self->relay);
@@ -181,6 +185,7 @@ static void unbuild(program_t *self)
     eraser_destroy(&self->eraser);
     peers_destroy(&self->peers);
     relay_destroy(&self->relay);
+    tail_destroy(&self->tail);
     consumer_destroy(&self->consumer);
     topics_destroy(&self->topics);
     reminder_destroy(&self->reminder);

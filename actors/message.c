@@ -371,6 +371,25 @@ bool lead_decode(mp_reader_t *content, bool *is_leading)
     return mp_get_bool(content, is_leading);
 }
 
+/* --- TAIL --- */
+
+void tail_begin(batch_t *self)
+{
+    batch_begin(self, MESSAGE_TAIL);
+}
+
+void tail_put(batch_t *self, const log_event_t *event, int64_t before)
+{
+    mp_put_array(&self->buf, 2);
+    mp_put_int(&self->buf, before);
+    events_put(self, event);
+}
+
+bool tail_next(mp_reader_t *content, log_event_t *out, int64_t *before)
+{
+    return get_tuple(content, 2) && mp_get_int(content, before) && events_next(content, out);
+}
+
 /* --- WATCH, WATCHED --- */
 
 void watch_encode(const watch_t *watch, message_t *out)

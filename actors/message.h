@@ -10,6 +10,7 @@
  * | TERM     | relay → actors           | what was handed out before is void            |
  * | ACK      | actors → relay           | a batch of events is handled and durable      |
  * | LEAD     | relay → reminder         | this process is (not) the one that fires      |
+ * | TAIL     | tail → sync              | events out of Kafka, as they come             |
  * | WATCH    | gateway → sync           | follow a stream, or no longer                 |
  * | WATCHED  | sync → gateway           | the answer: what follows comes from here      |
  * | FRAMES   | sync → gateways          | encoded frames of one stream                  |
@@ -33,6 +34,7 @@ typedef enum {
     MESSAGE_TERM,
     MESSAGE_ACK,
     MESSAGE_LEAD,
+    MESSAGE_TAIL,
     MESSAGE_WATCH,
     MESSAGE_WATCHED,
     MESSAGE_FRAMES,
@@ -132,6 +134,13 @@ bool term_decode(mp_reader_t *content, bool *is_on, char epoch[EPOCH_CHARS]);
 
 void lead_encode(bool is_leading, message_t *out);
 bool lead_decode(mp_reader_t *content, bool *is_leading);
+
+/* --- TAIL: [kind, [[before, event], …]]: `before` is the id of the event before it in its shard.
+ * Any may be missing, come twice or late --- */
+
+void tail_begin(batch_t *self);
+void tail_put(batch_t *self, const log_event_t *event, int64_t before);
+bool tail_next(mp_reader_t *content, log_event_t *out, int64_t *before);
 
 /* --- WATCH: [kind, gateway, stream, bool on]; WATCHED: [kind, stream, epoch, first, next] ---
  * The frames FIRST … NEXT-1 come as FRAMES right behind WATCHED (none if equal); from NEXT on as

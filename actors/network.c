@@ -26,14 +26,16 @@ static void ring(const network_t *self, address_t address, shard_set_t shards)
 
 void network_log_grew(const network_t *self, shard_set_t shards)
 {
-    network_peer_grew(self, shards);
+    ring(self, ADDRESS_RELAY, shards);
+    ring(self, ADDRESS_SYNC, shards);
     ring(self, ADDRESS_PEERS, shards);
 }
 
 void network_peer_grew(const network_t *self, shard_set_t shards)
 {
+    bool has_tail = self->actors[ADDRESS_TAIL] != NULL;
     ring(self, ADDRESS_RELAY, shards);
-    ring(self, ADDRESS_SYNC, shards);
+    ring(self, has_tail ? ADDRESS_TAIL : ADDRESS_SYNC, shards);
 }
 
 void network_describe(const network_t *self, buf_t *out)

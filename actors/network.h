@@ -72,7 +72,8 @@ port_t *network_ack_port(const network_t *self);
  * tells other processes. Thread: any. */
 void network_log_grew(const network_t *self, shard_set_t shards);
 
-/* Another process has: wakes the relay and sync. Thread: any. */
+/* Another process has: wakes the relay, and sync; in Kafka mode tail in its place, which knows
+ * whether the events come by themselves. Thread: any. */
 void network_peer_grew(const network_t *self, shard_set_t shards);
 
 /* Appends the network as JSON: {"actors":[…]}. Thread: any. */

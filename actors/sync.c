@@ -3,6 +3,10 @@
  * what is older is the business of who reads the log itself. What one read brings is collected per
  * stream and sent as one message per stream to each gateway that watches it.
  *
+ * What Kafka brings goes through the same door. It moves a shard's position only from one event to
+ * the very next, so a reading of the log that is under way meanwhile is none the worse: of what it
+ * brings the part behind the position is taken.
+ *
  * Nothing here waits for a gateway. One whose inbox is full is left out until there is room, and
  * then told anew where each of its streams is. */
 #include "actors/sync.h"
@@ -19,6 +23,8 @@
 #define INBOX_LIMIT 1024
 #define READ_EVENTS 512
 #define POLL_US INT64_C(500000)
+/* Of the log, where Kafka brings what is new: for what was lost there without a trace. */
+#define POLL_FED_US INT64_C(1000000)
 #define RECOVER_US INT64_C(5000)
 #define ASK_US INT64_C(100000)
 #define REPLY_LIMIT_US (5 * US_PER_S)
@@ -63,6 +69,9 @@ struct sync {
     bool is_asking_purged;
     int64_t positions[N_SHARDS];
     shard_set_t grown; /* may have more to read */
+    bool is_fed; /* Kafka brings events too */
+    shard_set_t behind; /* nothing that it brings is taken before the log has been read */
+    shard_set_t catching_up; /* of them, by the reading that is under way */
     int64_t ask_mono_us; /* not before */
     int64_t epoch_mono_us;
     int64_t poll_mono_us;
@@ -75,6 +84,9 @@ struct sync {
     metric_t *n_gaps;
     metric_t *n_lags;
     metric_t *n_purged;
+    metric_t *n_taken;
+    metric_t *n_known;
+    metric_t *n_unfit;
 };
 
 /* --- sending --- */
@@ -303,16 +315,14 @@ static void publish(sync_t *self, frame_t *frame)
     log_line(LOG_WARN, "sync", "the log has a gap", "rev=%lld", (long long)frame_rev(frame));
 }
 
-static void on_event(void *arg, const log_event_t *from)
+static bool is_of_our_epoch(const sync_t *self, const log_event_t *from)
 {
-    sync_t *self = arg;
+    return memcmp(from->epoch, self->epoch, EPOCH_CHARS) == 0;
+}
+
+static void take(sync_t *self, const log_event_t *from)
+{
     event_t event;
-    if (self->state != SYNC_READING || from->id <= self->positions[from->shard])
-        return;
-    if (memcmp(from->epoch, self->epoch, EPOCH_CHARS) != 0) {
-        self->state = SYNC_UNSURE;
-        return;
-    }
     self->positions[from->shard] = from->id;
     lineage_note(self->network->lineage, from);
     bool is_readable = from->body.data != NULL && event_decode(from->body, &event);
@@ -323,7 +333,74 @@ static void on_event(void *arg, const log_event_t *from)
     metric_add(self->n_events, 1);
 }
 
+static shard_set_t bit(unsigned shard)
+{
+    return (shard_set_t)1 << shard;
+}
+
+/* --- what Kafka brings --- */
+
+/* The shard's log has to be read up to its end before anything of it is taken from Kafka again. */
+static void fall_behind(sync_t *self, unsigned shard)
+{
+    self->behind |= bit(shard);
+    self->grown |= bit(shard);
+}
+
+/* Whether nothing is missing before it, in its shard and in its stream. */
+static bool is_next(const sync_t *self, const log_event_t *from, int64_t before)
+{
+    const recent_stream_t *stream = recent_find(&self->recent, &from->stream);
+    int64_t rev = stream != NULL ? stream->ring.next : 0;
+    return before <= self->positions[from->shard] && (rev == 0 || rev == from->rev);
+}
+
+static void on_brought(sync_t *self, const log_event_t *from, int64_t before)
+{
+    if (self->state != SYNC_READING || from->shard >= N_SHARDS)
+        return;
+    if (!is_of_our_epoch(self, from)) {
+        self->epoch_mono_us = 0; /* one of us does not know yet: the database does */
+        return;
+    }
+    if (from->id <= self->positions[from->shard]) {
+        metric_add(self->n_known, 1);
+    } else if (self->behind & bit(from->shard)) {
+        self->grown |= bit(from->shard); /* also if it was committed since that reading */
+    } else if (!is_next(self, from, before)) {
+        metric_add(self->n_unfit, 1);
+        fall_behind(self, from->shard);
+    } else {
+        metric_add(self->n_taken, 1);
+        take(self, from);
+    }
+}
+
+static void on_tail(sync_t *self, mp_reader_t *content)
+{
+    log_event_t event;
+    int64_t before;
+    uint32_t n_events = 0;
+    if (!batch_open(content, &n_events))
+        return;
+    while (n_events-- > 0 && tail_next(content, &event, &before))
+        on_brought(self, &event, before);
+    flush(self);
+}
+
 /* --- reading --- */
+
+static void on_event(void *arg, const log_event_t *from)
+{
+    sync_t *self = arg;
+    if (self->state != SYNC_READING || from->id <= self->positions[from->shard])
+        return;
+    if (!is_of_our_epoch(self, from)) {
+        self->state = SYNC_UNSURE;
+        return;
+    }
+    take(self, from);
+}
 
 static void on_end(void *arg, const eventlog_end_t *end)
 {
@@ -331,15 +408,17 @@ static void on_end(void *arg, const eventlog_end_t *end)
     self->is_reading = false;
     flush(self);
     /* After a failure the poll tries again. */
-    if (end->fate == PG_OK)
-        self->grown |= end->more;
+    if (end->fate != PG_OK)
+        return;
+    self->grown |= end->more;
+    self->behind &= ~(self->catching_up & ~end->more);
 }
 
 static void read_on(sync_t *self, now_t now)
 {
     const eventlog_reader_t reader = {on_event, on_end, self};
     if (now.mono_us >= self->poll_mono_us) {
-        self->poll_mono_us = now.mono_us + POLL_US;
+        self->poll_mono_us = now.mono_us + (self->is_fed ? POLL_FED_US : POLL_US);
         self->grown = SHARDS_ALL;
     }
     if (self->state != SYNC_READING || self->is_reading || self->grown == 0 ||
@@ -348,6 +427,7 @@ static void read_on(sync_t *self, now_t now)
     if (eventlog_read(self->pg, self->positions, self->grown, READ_EVENTS, &reader) != ERR_OK)
         return;
     (void)pg_sync(self->pg);
+    self->catching_up = self->behind & self->grown;
     self->grown = 0;
     self->is_reading = true;
 }
@@ -366,6 +446,9 @@ static void on_purged(void *arg, pg_fate_t fate, const pg_result_t *result)
         if (stream != NULL)
             recent_drop(&self->recent, stream);
         send_purged(self, &id);
+        /* Kafka still has what was purged: nothing up to the end of the log comes from there. */
+        if (self->is_fed)
+            fall_behind(self, shard_of(&id));
         self->purged_n = pg_int(result, row, 1);
         metric_add(self->n_purged, 1);
     }
@@ -411,6 +494,7 @@ static void on_heads(void *arg, pg_fate_t fate, const int64_t *heads)
         forget(self);
     self->has_begun = true;
     self->grown = SHARDS_ALL;
+    self->behind = self->catching_up = 0;
     memcpy(self->positions, heads, sizeof self->positions);
 }
 
@@ -486,9 +570,12 @@ static void sync_receive(void *arg, slice_t bytes, now_t now)
 {
     mp_reader_t content;
     watch_t watch;
+    message_kind_t kind = message_kind(bytes, &content);
     (void)now;
-    if (message_kind(bytes, &content) == MESSAGE_WATCH && watch_decode(&content, &watch))
+    if (kind == MESSAGE_WATCH && watch_decode(&content, &watch))
         on_watch(arg, &watch);
+    else if (kind == MESSAGE_TAIL)
+        on_tail(arg, &content);
 }
 
 static void sync_rung(void *arg, uint64_t bits, now_t now)
@@ -527,6 +614,7 @@ static int64_t sync_due(void *arg, now_t now)
 static err_t sync_open(void *arg, actor_t *actor)
 {
     sync_t *self = arg;
+    self->is_fed = self->network->actors[ADDRESS_TAIL] != NULL;
     for (uint32_t i = 0; i < self->network->n_gateways; i++)
         self->outlets[i].port = network_port(self->network, ADDRESS_GATEWAY + i);
     const pg_options_t options = {
@@ -562,6 +650,17 @@ static const actor_ops_t sync_ops = {
     .close = sync_close,
 };
 
+static void open_tail_metrics(sync_t *self)
+{
+    static const char name[] = "taskwire_sync_kafka_events_total";
+    static const char help[] = "What became of events that Kafka brought for clients: taken, known "
+                               "already, or behind a gap, for which the log was read";
+    metrics_t *metrics = self->network->metrics;
+    self->n_taken = metrics_counter(metrics, name, "fate=\"taken\"", help);
+    self->n_known = metrics_counter(metrics, name, "fate=\"known\"", help);
+    self->n_unfit = metrics_counter(metrics, name, "fate=\"gap\"", help);
+}
+
 sync_t *sync_new(network_t *network)
 {
     sync_t *self = calloc(1, sizeof *self);
@@ -577,6 +676,7 @@ sync_t *sync_new(network_t *network)
                                    "Times that a gateway's inbox was full");
     self->n_purged = metrics_counter(metrics, "taskwire_sync_purged_total", NULL,
                                      "Streams dropped from memory because they were purged");
+    open_tail_metrics(self);
     self->actor = actor_new(&sync_ops, self, network->post, "sync", INBOX_LIMIT);
     return self;
 }

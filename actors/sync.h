@@ -2,8 +2,13 @@
 /* sync: reads the log by itself, encodes each event once for all WebSocket clients and sends the
  * frames to the gateways that watch its stream. Every process has its own, whoever leads.
  *
- * takes: WATCH from gateways. emits: WATCHED, FRAMES, ACCESS, EPOCH,
- * PURGED.
+ * takes: WATCH from gateways, TAIL in Kafka mode, the doorbell (the log grew in these shards).
+ * emits: WATCHED, FRAMES, ACCESS, EPOCH, PURGED.
+ *
+ * In Kafka mode (there is an actor at ADDRESS_TAIL) events come from there too. One is taken if it
+ * is the next of its shard and of its stream; what has come already is dropped; and before one that
+ * does not fit the log is read, which has everything. So whatever Kafka loses, repeats or brings
+ * late, clients get the log.
  *
  * What gateways can rely on:
  * - WATCHED is sent after sync has begun to read at a position that is not beyond what is visible

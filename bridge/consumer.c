@@ -25,63 +25,9 @@
 /* Records in one turn of the loop, at least: then acknowledgements are looked at. */
 #define TURN_RECORDS 4096
 
-static const pg_stmt_t select_history = {
-    "SELECT e.epoch, e.mac_key, p.epoch FROM log_epoch e LEFT JOIN past_epoch p ON true"};
-
 static int64_t shorter(int64_t a, int64_t b)
 {
     return a < b ? a : b;
-}
-
-/* --- the epoch --- */
-
-void history_ask(consumer_t *self)
-{
-    self->history.is_wanted = true;
-}
-
-static void on_history(void *arg, pg_fate_t fate, const pg_result_t *result)
-{
-    consumer_t *self = arg;
-    history_t *history = &self->history;
-    slice_t epoch = fate == PG_OK ? pg_bytes(result, 0, 0) : slice_none();
-    history->is_asking = false;
-    if (epoch.n_bytes != EPOCH_CHARS) {
-        history->is_wanted = true;
-        return;
-    }
-    bool is_same = history->session != 0 && slice_eq(epoch, slice_of(history->epoch, EPOCH_CHARS));
-    memcpy(history->epoch, epoch.data, EPOCH_CHARS);
-    history->session = pg_session(self->pg);
-    history->asked_mono_us = history->sent_mono_us;
-    if (!is_same)
-        self->is_term_due = true;
-    record_coder_key(self->coder, history->epoch, pg_bytes(result, 0, 1));
-    for (int row = 0; row < pg_rows(result); row++) {
-        slice_t past = pg_bytes(result, row, 2);
-        if (past.n_bytes == EPOCH_CHARS)
-            record_coder_past(self->coder, (const char *)past.data);
-    }
-}
-
-/* Another session may be one of another history. */
-static void follow_history(consumer_t *self)
-{
-    history_t *history = &self->history;
-    bool is_due = history->is_wanted || history->session != pg_session(self->pg);
-    if (!is_due || history->is_asking || !pg_is_ready(self->pg))
-        return;
-    history->sent_mono_us = clock_now().mono_us;
-    if (pg_query(self->pg, &select_history, NULL, on_history, self) != ERR_OK)
-        return;
-    history->is_asking = true;
-    history->is_wanted = false;
-    (void)pg_sync(self->pg);
-}
-
-static bool is_history_known(const consumer_t *self)
-{
-    return self->history.session != 0 && self->history.session == pg_session(self->pg);
 }
 
 /* --- offsets --- */
@@ -246,6 +192,7 @@ static void follow_group(consumer_t *self, now_t now)
 static void end_term(consumer_t *self)
 {
     self->is_term_due = false;
+    self->keyring.has_changed = false;
     settle(self);
     dispatch_end(self->dispatch);
     gaps_clear(self);
@@ -255,13 +202,13 @@ static void end_term(consumer_t *self)
 
 static void follow_term(consumer_t *self)
 {
-    if (self->is_term_due)
+    if (self->is_term_due || self->keyring.has_changed)
         end_term(self);
-    if (!dispatch_is_off(self->dispatch) || self->n_lanes == 0 || !is_history_known(self) ||
-        !pg_is_ready(self->pg))
+    if (!dispatch_is_off(self->dispatch) || self->n_lanes == 0 ||
+        !keyring_is_known(&self->keyring) || !pg_is_ready(self->pg))
         return;
     self->shards = own_shards(self);
-    (void)dispatch_begin(self->dispatch, slice_of(self->history.epoch, EPOCH_CHARS), self->shards);
+    (void)dispatch_begin(self->dispatch, slice_of(self->keyring.epoch, EPOCH_CHARS), self->shards);
 }
 
 /* --- records --- */
@@ -328,7 +275,7 @@ static int64_t consumer_due(void *arg, now_t now)
 {
     consumer_t *self = arg;
     int64_t sleep_us = pg_loop_turn(&self->loop, now);
-    follow_history(self);
+    keyring_turn(&self->keyring);
     follow_group(self, now);
     follow_term(self);
     bool has_more = dispatch_is_on(self->dispatch) && serve_lanes(self, now);
@@ -398,6 +345,7 @@ static err_t consumer_open(void *arg, actor_t *actor)
     self->dispatch = dispatch_new(self->network, actor, self->pg);
     self->letters = letters_new(self->network, self->pg);
     self->coder = record_coder_new(config->kafka_msgpack ? RECORD_MSGPACK : RECORD_JSON);
+    keyring_init(&self->keyring, self->pg, self->coder);
     return ERR_OK;
 }
 

@@ -140,7 +140,7 @@ static void on_published(void *arg, pg_fate_t fate, const pg_result_t *result)
     if (fate != PG_OK || !dispatch_is_on(self->dispatch))
         return;
     if (!slice_eq(pg_bytes(result, 0, 0), dispatch_epoch(self->dispatch))) {
-        history_ask(self);
+        keyring_ask(&self->keyring);
         return;
     }
     for (int row = 0; row < pg_rows(result); row++) {

@@ -74,9 +74,9 @@ static bool bury(consumer_t *self, lane_t *lane, const record_t *record, const c
  * taken before an answer was asked for is judged by it. */
 static bool take_strange(consumer_t *self, lane_t *lane, const record_t *record)
 {
-    if (self->history.asked_mono_us > lane->taken_mono_us)
+    if (self->keyring.asked_mono_us > lane->taken_mono_us)
         return bury(self, lane, record, "of an epoch that is none of this database");
-    history_ask(self);
+    keyring_ask(&self->keyring);
     return false;
 }
 

@@ -7,6 +7,7 @@
 #include "actors/pg_loop.h"
 #include "bridge/consumer.h"
 #include "bridge/dispatch.h"
+#include "bridge/keyring.h"
 #include "bridge/kafka_reader.h"
 #include "bridge/letters.h"
 #include "bridge/offsets.h"
@@ -44,16 +45,6 @@ typedef struct {
     int64_t ask_mono_us;
 } gaps_t;
 
-/* Which epoch the database is in. */
-typedef struct {
-    char epoch[EPOCH_CHARS];
-    int64_t session; /* of the connection, in which it was asked; 0: it is not known */
-    bool is_wanted; /* to be asked again */
-    bool is_asking;
-    int64_t sent_mono_us;
-    int64_t asked_mono_us; /* when the question was sent that was answered last */
-} history_t;
-
 typedef struct {
     metric_t *records;
     metric_t *duplicates;
@@ -90,7 +81,7 @@ struct consumer {
     bool is_term_due; /* the partitions have changed: what is handed out so far is void */
     shard_set_t shards; /* that come by our partitions */
 
-    history_t history;
+    keyring_t keyring;
     gaps_t gaps;
     int64_t flush_mono_us; /* the next small batch: not before */
     consumer_metrics_t metrics;
@@ -112,10 +103,5 @@ void gaps_want(consumer_t *self, unsigned shard, int64_t id);
 int64_t gaps_turn(consumer_t *self, now_t now);
 /* Another term begins. */
 void gaps_clear(consumer_t *self);
-
-/* --- consumer.c --- */
-
-/* Has the database asked which epoch it is in. */
-void history_ask(consumer_t *self);
 
 #endif

@@ -89,7 +89,8 @@ static void set_there(topics_t *self, const char *why)
     bool is_there = why == NULL;
     char reason[NETWORK_WHY_CHARS];
     snprintf(reason, sizeof reason, "Kafka is away: %s", is_there ? "" : why);
-    atomic_store(&self->is_there, is_there);
+    if (atomic_exchange(&self->is_there, is_there) != is_there)
+        wake(self, ADDRESS_TAIL);
     metric_set(self->up, is_there);
     network_set_degraded(self->network, DEGRADED_KAFKA, is_there ? NULL : reason);
     if (!is_there && log_once(&self->away))

@@ -189,6 +189,7 @@ static void receive(gateway_t *self, slice_t message)
     case MESSAGE_TERM:
     case MESSAGE_ACK:
     case MESSAGE_LEAD:
+    case MESSAGE_TAIL:
     case MESSAGE_WATCH:
         log_line(LOG_ERROR, actor_name(self->actor), "a message that is not for a gateway",
                  "kind=%d", (int)kind);

@@ -436,7 +436,7 @@ static inline void w_init_streams(void)
             .is_valid = true, .scopes = SCOPE_READ | SCOPE_WRITE, .expires_at_us = INSTANT_NONE};
 }
 
-static inline void w_begin(int inbox_limit)
+static inline void w_begin_as(int inbox_limit, bool is_fed)
 {
     static const actor_ops_t no_ops;
     memset(&w, 0, sizeof w);
@@ -457,8 +457,21 @@ static inline void w_begin(int inbox_limit)
     w.inbox = actor_inbox(w.network.actors[ADDRESS_GATEWAY]);
     mailbox_open(w.inbox);
     w.gateway = (gateway_t){.network = &w.network, .now = w.now};
+    if (is_fed)
+        w.network.actors[ADDRESS_TAIL] = actor_new(&no_ops, NULL, w.network.post, "tail", 16);
     w_step_sync(); /* opens it */
     w.gateway.hub = hub_new(&w.gateway);
+}
+
+static inline void w_begin(int inbox_limit)
+{
+    w_begin_as(inbox_limit, false);
+}
+
+/* In Kafka mode: sync is given events by somebody, whom the test plays. */
+static inline void w_begin_fed(int inbox_limit)
+{
+    w_begin_as(inbox_limit, true);
 }
 
 static inline void w_end(void)
@@ -481,6 +494,7 @@ static inline void w_end(void)
     hub_destroy(&w.gateway.hub);
     sync_destroy(&w.sync);
     actor_destroy(&w.network.actors[ADDRESS_GATEWAY]);
+    actor_destroy(&w.network.actors[ADDRESS_TAIL]);
     post_destroy(&w.network.post);
     metrics_destroy(&w.network.metrics);
     for (int i = 0; i < W_STREAMS; i++) {

@@ -295,6 +295,47 @@ static void an_event_of_no_shard_is_refused(void **state)
     message_fini(&message);
 }
 
+static bool read_tail(slice_t bytes)
+{
+    mp_reader_t content;
+    uint32_t n_events = 0;
+    log_event_t event;
+    int64_t before;
+    if (message_kind(bytes, &content) != MESSAGE_TAIL || !batch_open(&content, &n_events))
+        return false;
+    for (uint32_t i = 0; i < n_events; i++) {
+        if (!tail_next(&content, &event, &before))
+            return false;
+    }
+    return mp_peek(&content) == MP_END;
+}
+
+static void events_out_of_kafka_say_which_was_before_them(void **state)
+{
+    (void)state;
+    batch_t batch = {0};
+    message_t message;
+    log_event_t event = sample_event(1), read;
+    int64_t before = 0;
+    uint32_t n_events = 0;
+    for (int64_t i = 1; i <= 2; i++) {
+        tail_begin(&batch);
+        tail_put(&batch, &event, i << 35);
+    }
+    batch_finish(&batch, &message);
+    assert_cuts_are_refused(message_bytes(&message), read_tail);
+    mp_reader_t content = content_of(message_bytes(&message), MESSAGE_TAIL);
+    assert_true(batch_open(&content, &n_events));
+    assert_int_equal(n_events, 2);
+    for (int64_t i = 1; i <= 2; i++) {
+        assert_true(tail_next(&content, &read, &before));
+        assert_true(before == i << 35 && read.id == event.id);
+        assert_true(slice_is(read.body, "body"));
+    }
+    assert_false(tail_next(&content, &read, &before));
+    message_fini(&message);
+}
+
 /* --- the small ones --- */
 
 static bool read_ack(slice_t bytes)
@@ -522,6 +563,7 @@ int main(void)
         cmocka_unit_test(every_error_arrives_as_what_clients_see),
         cmocka_unit_test(events_arrive_as_the_log_has_them),
         cmocka_unit_test(an_event_of_no_shard_is_refused),
+        cmocka_unit_test(events_out_of_kafka_say_which_was_before_them),
         cmocka_unit_test(an_ack_names_what_was_rejected),
         cmocka_unit_test(a_term_is_of_an_epoch),
         cmocka_unit_test(leading_is_yes_or_no),

@@ -281,10 +281,26 @@ static void what_a_peer_wrote_wakes_the_relay_and_sync_and_is_not_told_again(voi
     (void)state;
     stage_t stage;
     stage_init(&stage);
+    actor_t *tail = stage.network.actors[ADDRESS_TAIL];
+    stage.network.actors[ADDRESS_TAIL] = NULL; /* local mode */
     network_peer_grew(&stage.network, 6);
+    stage.network.actors[ADDRESS_TAIL] = tail;
     for (int i = 0; i <= ADDRESS_GATEWAY + 1; i++) {
         bool reads = i == ADDRESS_RELAY || i == ADDRESS_SYNC;
         assert_int_equal(doorbell_take(actor_bell(stage.network.actors[i])), reads ? 6 : 0);
+    }
+    stage_fini(&stage);
+}
+
+static void in_kafka_mode_what_a_peer_wrote_is_told_to_tail_in_place_of_sync(void **state)
+{
+    (void)state;
+    stage_t stage;
+    stage_init(&stage);
+    network_peer_grew(&stage.network, 6);
+    for (int i = 0; i <= ADDRESS_GATEWAY + 1; i++) {
+        bool is_told = i == ADDRESS_RELAY || i == ADDRESS_TAIL;
+        assert_int_equal(doorbell_take(actor_bell(stage.network.actors[i])), is_told ? 6 : 0);
     }
     stage_fini(&stage);
 }
@@ -304,6 +320,7 @@ int main(void)
         cmocka_unit_test(a_network_is_described_and_reached_by_address),
         cmocka_unit_test(growth_of_the_log_wakes_the_relay_and_sync_and_is_told_to_the_peers),
         cmocka_unit_test(what_a_peer_wrote_wakes_the_relay_and_sync_and_is_not_told_again),
+        cmocka_unit_test(in_kafka_mode_what_a_peer_wrote_is_told_to_tail_in_place_of_sync),
     };
     log_configure(LOG_ERROR + 1, false);
     return cmocka_run_group_tests(tests, NULL, NULL);
