@@ -70,6 +70,15 @@ static bool bury(consumer_t *self, lane_t *lane, const record_t *record, const c
     return true;
 }
 
+static bool refuse(consumer_t *self, lane_t *lane, const record_t *record, const char *why,
+                   metric_t *metric)
+{
+    if (!bury(self, lane, record, why))
+        return false;
+    metric_add(metric, 1);
+    return true;
+}
+
 /* Of an epoch that is not known here. One that began since we last asked is no forgery; what was
  * taken before an answer was asked for is judged by it. */
 static bool take_strange(consumer_t *self, lane_t *lane, const record_t *record)
@@ -101,7 +110,9 @@ static bool take_first(consumer_t *self, lane_t *lane)
     case RECORD_STRANGE:
         return take_strange(self, lane, &record);
     case RECORD_POISON:
-        return bury(self, lane, &record, why);
+        return refuse(self, lane, &record, why, self->metrics.decode_errors);
+    case RECORD_FORGED:
+        return refuse(self, lane, &record, why, self->metrics.mac_errors);
     }
     return false;
 }

@@ -50,6 +50,8 @@ typedef struct {
     metric_t *duplicates;
     metric_t *stale;
     metric_t *poison;
+    metric_t *decode_errors;
+    metric_t *mac_errors;
     metric_t *gaps;
     metric_t *repaired;
     metric_t *rebalances;

@@ -158,6 +158,17 @@ const int64_t *dispatch_handed(const dispatch_t *self)
     return self->ledger.handed;
 }
 
+void dispatch_handled(const dispatch_t *self, int64_t out[N_SHARDS])
+{
+    memcpy(out, self->ledger.handed, sizeof self->ledger.handed);
+    for (size_t i = 0; i < N_CONSUMERS; i++) {
+        for (unsigned shard = 0; self->ports[i] != NULL && shard < N_SHARDS; shard++) {
+            int64_t position = self->ledger.positions[i][shard];
+            out[shard] = position < out[shard] ? position : out[shard];
+        }
+    }
+}
+
 uint64_t dispatch_newest(const dispatch_t *self)
 {
     return self->n_batches;

@@ -77,6 +77,9 @@ int64_t dispatch_oldest_us(const dispatch_t *self);
 /* The last id handed out of each shard. Borrows. */
 const int64_t *dispatch_handed(const dispatch_t *self);
 
+/* Up to where every actor has handled each shard. */
+void dispatch_handled(const dispatch_t *self, int64_t out[N_SHARDS]);
+
 /* Tickets of the term: whatever was handed out until now rests on the newest one or on one before;
  * all that rests on one up to `done` has been acknowledged by every actor. */
 uint64_t dispatch_newest(const dispatch_t *self);

@@ -221,6 +221,12 @@ const int64_t *publisher_taken(const publisher_t *self)
     return self->taken;
 }
 
+void publisher_arrived(const publisher_t *self, int64_t out[N_SHARDS])
+{
+    for (unsigned shard = 0; shard < N_SHARDS; shard++)
+        out[shard] = progress_position(self->progress, shard);
+}
+
 uint64_t publisher_run(const publisher_t *self)
 {
     return self->run;

@@ -41,6 +41,9 @@ slice_t publisher_epoch(const publisher_t *self);
 const int64_t *publisher_taken(const publisher_t *self);
 uint64_t publisher_run(const publisher_t *self);
 
+/* Up to where each shard has arrived. */
+void publisher_arrived(const publisher_t *self, int64_t out[N_SHARDS]);
+
 bool publisher_has_room(const publisher_t *self);
 
 /* Publishes the event that follows the last one taken of its shard. False: there is no room, it is

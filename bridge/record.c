@@ -556,9 +556,10 @@ static record_verdict_t authenticate(const record_coder_t *self, const record_t 
     record_verdict_t whose = check_epoch(self, place);
     if (whose != RECORD_PLACE)
         return whose;
-    if (!is_authentic(self, record, domain, *form, headers))
-        return poison(why, "taskwire-mac does not vouch for it");
-    return RECORD_PLACE;
+    if (is_authentic(self, record, domain, *form, headers))
+        return RECORD_PLACE;
+    *why = "taskwire-mac does not vouch for it";
+    return RECORD_FORGED;
 }
 
 /* The event as the log has it; false: the record has none that can be used. */

@@ -115,12 +115,13 @@ typedef enum {
     RECORD_STALE, /* of an epoch that has ended: to be passed over */
     RECORD_STRANGE, /* of an epoch that the coder does not know (or it has no key): poison, unless
                        the database has begun another since, so it is to be asked first */
-    RECORD_POISON, /* nothing of ours, or not as we wrote it */
+    RECORD_POISON, /* has not the form of ours */
+    RECORD_FORGED, /* has, and its MAC is not right: it is not as we wrote it */
 } record_verdict_t;
 
 /* Reads a record of task-events or reminders. `place` is set with EVENT and PLACE, `event` with
  * EVENT; it borrows from the record and the coder, until its next call. `why` is a few words for
- * people, set with POISON. Never trusts a byte that the MAC does not vouch for. */
+ * people, set with POISON and FORGED. Never trusts a byte that the MAC does not vouch for. */
 record_verdict_t record_read(record_coder_t *self, const record_t *record, record_position_t *place,
                              log_event_t *event, const char **why);
 

@@ -9,6 +9,7 @@
 #include "actors/log.h"
 #include "actors/pg_loop.h"
 #include "bridge/dispatch.h"
+#include "bridge/lag.h"
 #include "bridge/lease.h"
 #include "bridge/outbox.h"
 #include "bridge/progress.h"
@@ -51,7 +52,9 @@ struct relay {
     int64_t n_bytes; /* of their bodies */
     int64_t event_bytes; /* of one, by the last reading that brought some */
     int64_t poll_mono_us;
+    lag_t lag;
     metric_t *lag_seconds;
+    metric_t *lag_events;
     metric_t *leading;
 };
 
@@ -232,6 +235,24 @@ static void follow_lease(relay_t *self)
         lead(self, !self->is_leading);
 }
 
+/* What is behind, in time and in events. */
+static void measure_lag(relay_t *self, now_t now)
+{
+    int64_t positions[N_SHARDS];
+    int64_t oldest = oldest_us(self);
+    int64_t lag_us = oldest == 0 || oldest > now.wall_us ? 0 : now.wall_us - oldest;
+    metric_set(self->lag_seconds, lag_us / US_PER_S);
+    actor_note(self->actor, "lag_us", lag_us);
+    metric_set(self->lag_events, self->is_leading ? self->lag.n_events : 0);
+    if (!self->is_leading || !lag_is_due(&self->lag, now))
+        return;
+    if (self->publisher != NULL)
+        publisher_arrived(self->publisher, positions);
+    else
+        dispatch_handled(self->dispatch, positions);
+    lag_ask(&self->lag, self->pg, positions, now);
+}
+
 /* --- the actor --- */
 
 static void relay_rung(void *arg, uint64_t bits, now_t now)
@@ -261,16 +282,13 @@ static int64_t relay_due(void *arg, now_t now)
         sleep_us = 0; /* that has brought an answer, and there is more */
     else if (self->grown != 0 && now.mono_us < self->read_mono_us)
         sleep_us = shorter(sleep_us, self->read_mono_us - now.mono_us);
-    int64_t oldest = oldest_us(self);
-    int64_t lag_us = oldest == 0 || oldest > now.wall_us ? 0 : now.wall_us - oldest;
-    metric_set(self->lag_seconds, lag_us / US_PER_S);
+    measure_lag(self, now);
     actor_note(self->actor, "leading", self->is_leading);
     bool is_kafka = self->publisher != NULL;
     actor_note(self->actor, "under_way",
                is_kafka ? publisher_n_under_way(self->publisher)
                         : dispatch_n_under_way(self->dispatch));
     actor_note(self->actor, "under_way_limit", is_kafka ? PROGRESS_MAX_EVENTS : LEDGER_MAX_BATCHES);
-    actor_note(self->actor, "lag_us", lag_us);
     return shorter(sleep_us, POLL_US);
 }
 
@@ -304,6 +322,9 @@ static err_t relay_open(void *arg, actor_t *actor)
     }
     self->lag_seconds = metrics_gauge(metrics, "taskwire_relay_lag_seconds", NULL,
                                       "Age of the oldest event that not every actor has handled");
+    self->lag_events = metrics_gauge(metrics, "taskwire_relay_lag_events", NULL,
+                                     "Events that not every actor has handled, or in Kafka mode "
+                                     "that Kafka has not; counted up to 100000");
     self->leading = metrics_gauge(metrics, "taskwire_relay_leading", NULL,
                                   "Whether this process's relay is active");
     return ERR_OK;

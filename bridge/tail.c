@@ -31,7 +31,8 @@
 
 typedef struct {
     metric_t *records;
-    metric_t *poison;
+    metric_t *decode_errors;
+    metric_t *mac_errors;
     metric_t *stale;
     metric_t *strange;
     metric_t *fallbacks;
@@ -195,7 +196,10 @@ static void take_record(tail_t *self, const record_t *record, now_t now)
         take_strange(self, now);
         break;
     case RECORD_POISON:
-        metric_add(self->metrics.poison, 1);
+        metric_add(self->metrics.decode_errors, 1);
+        break;
+    case RECORD_FORGED:
+        metric_add(self->metrics.mac_errors, 1);
         break;
     }
 }
@@ -342,8 +346,11 @@ static void open_metrics(tail_t *self)
     self->metrics = (tail_metrics_t){
         .records = metrics_counter(all, "taskwire_tail_records_total", NULL,
                                    "Records taken from Kafka for clients"),
-        .poison = metrics_counter(all, "taskwire_tail_poison_total", NULL,
-                                  "Records for clients that could not be verified or read"),
+        .decode_errors =
+            metrics_counter(all, "taskwire_tail_decode_errors_total", NULL,
+                            "Records for clients that have not the form of taskwire's"),
+        .mac_errors = metrics_counter(all, "taskwire_tail_mac_errors_total", NULL,
+                                      "Records for clients whose MAC is not right"),
         .stale = metrics_counter(all, "taskwire_tail_stale_total", NULL,
                                  "Records for clients of an epoch that has ended"),
         .strange = metrics_counter(all, "taskwire_tail_strange_total", NULL,

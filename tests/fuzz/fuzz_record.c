@@ -72,7 +72,7 @@ static void try_record(slice_t bytes)
     record.key = take_line(&bytes);
     record.value = bytes;
     record_verdict_t verdict = record_read(readers[RECORD_JSON], &record, &place, &event, &why);
-    must(verdict != RECORD_POISON || why != NULL);
+    must((verdict != RECORD_POISON && verdict != RECORD_FORGED) || why != NULL);
     (void)record_read_update(readers[RECORD_MSGPACK], &record, &place, &relay, &why);
     if (verdict != RECORD_EVENT)
         return;

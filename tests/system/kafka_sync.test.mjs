@@ -88,7 +88,8 @@ describe('two processes and Kafka', () => {
 
   it('records that anybody can write are no events for clients', async () => {
     const list = await me.list();
-    const poison = await b.metric('taskwire_tail_poison_total');
+    const wrong = async () => [await b.metric('taskwire_tail_decode_errors_total'), await b.metric('taskwire_tail_mac_errors_total')];
+    const [undecoded, forged] = await wrong();
     await bothEndAlike(list, async () => {
       await at(a).task(list.id);
       const [true1] = await kafka.records(topic());
@@ -101,7 +102,7 @@ describe('two processes and Kafka', () => {
         { partition: true1.partition, key: true1.key, value: true1.value,
           headers: { ...headers, 'taskwire-position': `${epoch}:${shard}:${Number(id) + 1000000}:${id}` } },
       ]);
-      await waitFor(async () => (await b.metric('taskwire_tail_poison_total')) === poison + 3, 'all three are counted');
+      await waitFor(async () => (await wrong()).join() === [undecoded + 2, forged + 1].join(), 'all three are counted');
       for (let i = 0; i < 5; i++) await at(a).task(list.id);
     });
   });
@@ -155,6 +156,8 @@ describe('two processes and Kafka', () => {
       for (let i = 0; i < 3; i++) await at(a).task(list.id);
     });
     await waitFor(async () => (await b.metric('taskwire_tail_on')) === 0, 'it is known that Kafka is away', 30_000);
+    const lag = async () => (await a.metric('taskwire_relay_lag_events')) + (await b.metric('taskwire_relay_lag_events'));
+    await waitFor(async () => (await lag()) >= 3, 'the relay says how many events are behind', 30_000);
     // Now they tell each other, as without Kafka.
     await bench.cluster.value('GRANT EXECUTE ON FUNCTION pg_catalog.pg_notify(text, text) TO PUBLIC');
     const received = await b.metric('taskwire_peer_notices_received_total');
@@ -166,6 +169,7 @@ describe('two processes and Kafka', () => {
     assert.ok(ms < (10 * POLL_MS) / 4, `at once by notices: it took ${ms} ms`);
     await kafka.start();
     await isOn(b);
+    await waitFor(async () => (await lag()) === 0, 'none is behind any more', 60_000);
     await waitFor(async () => {
       const taken = await fate(b, 'taken');
       await inTurn(at(a), at(b), list, 3);

@@ -107,8 +107,8 @@ static record_verdict_t read_by(record_coder_t *coder, const record_t *record, l
     record_position_t place;
     const char *why = NULL;
     record_verdict_t verdict = record_read(coder, record, &place, event, &why);
-    assert_true((verdict == RECORD_POISON) == (why != NULL));
-    return verdict;
+    assert_true((verdict == RECORD_POISON || verdict == RECORD_FORGED) == (why != NULL));
+    return verdict == RECORD_FORGED ? RECORD_POISON : verdict; /* see a_forgery_is_told_from… */
 }
 
 static record_verdict_t verdict_of(const record_t *record)
@@ -481,6 +481,23 @@ static void what_was_never_ours_is_poison(void **state)
     }
 }
 
+static void a_forgery_is_told_from_what_was_never_ours(void **state)
+{
+    fixture_t *self = *state;
+    record_coder_t *coder = sample_coder(RECORD_JSON);
+    record_t record;
+    record_position_t place;
+    log_event_t event;
+    const char *why = NULL;
+    record_of_event(self->coder[RECORD_JSON], &self->row, 4700, &record);
+    record.key.n_bytes--;
+    assert_int_equal(record_read(coder, &record, &place, &event, &why), RECORD_FORGED);
+    assert_non_null(strstr(why, "vouch"));
+    record.n_headers = 1;
+    assert_int_equal(record_read(coder, &record, &place, &event, &why), RECORD_POISON);
+    record_coder_destroy(&coder);
+}
+
 static void a_position_is_read_in_one_form_only(void **state)
 {
     (void)state;
@@ -632,7 +649,7 @@ static void no_byte_passes_from_one_part_to_the_next(void **state)
         else if (slice_is(record.headers[i].name, "taskwire-relay"))
             *value = slice_str("1" RELAY); /* the digit that the other ends with */
     }
-    assert_int_equal(update_verdict(coder, &record), RECORD_POISON);
+    assert_int_equal(update_verdict(coder, &record), RECORD_FORGED);
     record_coder_destroy(&coder);
 }
 
@@ -644,7 +661,7 @@ static void an_update_is_no_event_and_an_event_no_update(void **state)
     assert_int_equal(update(self, RECORD_MSGPACK, &record), UPDATE_TASK);
     assert_int_equal(verdict_of(&record), RECORD_POISON);
     record_of_event(self->coder[RECORD_MSGPACK], &self->row, 4700, &record);
-    assert_int_equal(update_verdict(coder, &record), RECORD_POISON);
+    assert_int_equal(update_verdict(coder, &record), RECORD_FORGED);
     record_coder_destroy(&coder);
 }
 
@@ -670,6 +687,7 @@ int main(void)
         TEST(headers_of_others_do_no_harm_unless_they_are_too_many),
         TEST(parts_of_several_records_do_not_make_another),
         TEST(what_was_never_ours_is_poison),
+        TEST(a_forgery_is_told_from_what_was_never_ours),
         TEST(a_position_is_read_in_one_form_only),
         TEST(a_change_of_a_task_is_the_task_under_its_key),
         TEST(a_task_that_is_gone_is_a_tombstone_with_headers),
