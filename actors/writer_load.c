@@ -54,10 +54,17 @@ static const pg_stmt_t select_tokens = {
     "SELECT id, account, kind, name, scopes, lists, created_at, expires_at"
     " FROM token WHERE id = ANY($1::uuid[])"};
 static const pg_stmt_t select_occurrences = {
-    "SELECT t.series, t.occurrence FROM unnest($1::uuid[]) AS k(id)"
-    " JOIN task p ON p.id = k.id"
-    " JOIN task t ON t.series = p.series AND t.occurrence = p.occurrence + 1 AND t.deleted_at IS "
-    "NULL"};
+    "SELECT t.series, t.occurrence FROM unnest($1::uuid[]) AS k(id),"
+    " LATERAL (SELECT series, occurrence FROM task WHERE id = k.id OFFSET 0) p,"
+    " LATERAL (SELECT series, occurrence FROM task WHERE series = p.series"
+    " AND occurrence > p.occurrence AND deleted_at IS NULL ORDER BY occurrence DESC LIMIT 4) t"};
+/* The next one, if it was deleted. */
+static const pg_stmt_t select_gone = {
+    "SELECT t.body, t.deleted_with FROM unnest($1::uuid[]) AS k(id),"
+    " LATERAL (SELECT series, occurrence FROM task WHERE id = k.id OFFSET 0) p,"
+    " LATERAL (SELECT body, deleted_with FROM task WHERE series = p.series"
+    " AND occurrence = p.occurrence + 1 AND deleted_at IS NOT NULL"
+    " ORDER BY deleted_at DESC LIMIT 1) t"};
 /* Of a series: the next occurrence, open ones, the last. A list is not looked at: one of them may
  * have moved, which apply then sees. */
 static const pg_stmt_t select_mates = {
@@ -482,6 +489,8 @@ void lane_queue_load(lane_t *self, pg_done_f *done)
         pg_query(self->pg, &select_tokens, params, on_tokens, self);
     if (put_series(self, fresh(self)) > 0)
         pg_query(self->pg, &select_occurrences, params, on_occurrences, self);
+    if (put_series(self, fresh(self)) > 0)
+        pg_query(self->pg, &select_gone, params, on_tasks, self);
     if (put_mates(self, fresh(self)) > 0)
         pg_query(self->pg, &select_mates, params, on_tasks, self);
     lane_queue_trees(self);

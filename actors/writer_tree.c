@@ -141,6 +141,10 @@ static nodes_t own_nodes(lane_t *self, const pending_t *p)
     node_t *node = state_node(self->loaded, &place);
     if (node == NULL || p->refs.along == ALONG_NONE)
         return (nodes_t){0};
+    const state_task_t *own = state_task(self->loaded, &place);
+    if (p->refs.along == ALONG_SUBTASKS_OF_SERIES &&
+        (own == NULL || uuid_is_nil(&own->task.series)))
+        return (nodes_t){0};
     bool is_taken =
         p->refs.along == ALONG_TAKEN || (p->refs.along == ALONG_EITHER && node->is_deleted);
     return is_taken ? state_taken(self->loaded, node) : state_subtasks(self->loaded, node);
@@ -164,9 +168,10 @@ static nodes_t nodes_along(lane_t *self, const pending_t *p)
     const state_task_t *mate;
     if (own == NULL || uuid_is_nil(&own->task.series))
         return nodes;
-    for (size_t i = 0; (mate = state_task_at(self->loaded, i)) != NULL; i++) {
+    for (mate = state_series(self->loaded, &own->task.series); mate != NULL;
+         mate = mate->next_of_series) {
         node_t *node = state_node(self->loaded, &mate->task.id);
-        if (mate == own || node == NULL || !uuid_eq(&mate->task.series, &own->task.series))
+        if (mate == own || node == NULL)
             continue;
         nodes_t more = state_subtasks(self->loaded, node);
         if (more.n_items > 0)

@@ -83,6 +83,28 @@ static bool is_copied(apply_t *self, node_t *node, const node_t *top)
     return true;
 }
 
+/* What is under an occurrence; what went with it, if that is deleted. */
+static nodes_t nodes_of(apply_t *self, const task_t *task, node_t *top)
+{
+    return task->deleted_at_us == INSTANT_NONE ? state_subtasks(self->state, top)
+                                               : state_taken(self->state, top);
+}
+
+bool apply_count_copied(apply_t *self, const task_t *before, int64_t until_us, size_t *out)
+{
+    const task_t **tasks;
+    node_t *top = state_node(self->state, &before->id);
+    *out = 0;
+    if (top == NULL)
+        return apply_put_off(self);
+    nodes_t nodes = nodes_of(self, before, top);
+    if (!apply_load_tasks(self, &nodes, &tasks))
+        return false;
+    for (size_t i = 0; i < nodes.n_items; i++)
+        *out += tasks[i]->created_at_us < until_us && is_copied(self, nodes.items[i], top);
+    return true;
+}
+
 bool apply_copy_subtasks(apply_t *self, const task_t *before, const task_t *next, copies_t *out)
 {
     const task_t **tasks;
@@ -90,8 +112,7 @@ bool apply_copy_subtasks(apply_t *self, const task_t *before, const task_t *next
     *out = (copies_t){0};
     if (top == NULL)
         return apply_put_off(self);
-    nodes_t nodes = before->deleted_at_us == INSTANT_NONE ? state_subtasks(self->state, top)
-                                                          : state_taken(self->state, top);
+    nodes_t nodes = nodes_of(self, before, top);
     if (!apply_load_tasks(self, &nodes, &tasks))
         return false;
     int64_t n_days = day_of(next, self->arena) - day_of(before, self->arena);

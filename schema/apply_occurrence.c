@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What an op on one occurrence does to the others of its series. They are looked for among all
- * tasks of the state, where whatever was loaded or made in this batch is; only those in the
- * command's own list are touched, because only that one is locked. */
+/* What an op on one occurrence does to the others of its series, as far as they are in the state,
+ * where whatever was loaded or made in this batch is. Only those in the command's own list are
+ * touched, because only that one is locked. */
 #include "schema/apply_op.h"
 
 static bool is_mate(apply_t *self, const task_t *task, const task_t *other)
 {
-    return uuid_eq(&other->series, &task->series) && !uuid_eq(&other->id, &task->id) &&
-           other->deleted_at_us == INSTANT_NONE && uuid_eq(&other->list, &self->list_id);
+    return !uuid_eq(&other->id, &task->id) && other->deleted_at_us == INSTANT_NONE &&
+           uuid_eq(&other->list, &self->list_id);
 }
 
 /* --- taking back --- */
 
 static const task_t *find_next(apply_t *self, const task_t *task)
 {
-    const state_task_t *found;
-    for (size_t i = 0; (found = state_task_at(self->state, i)) != NULL; i++) {
+    const state_task_t *found = state_series(self->state, &task->series);
+    for (; found != NULL; found = found->next_of_series) {
         if (is_mate(self, task, &found->task) && found->task.occurrence == task->occurrence + 1)
             return &found->task;
     }
@@ -40,6 +40,7 @@ static bool are_untouched(const task_t **subtasks, size_t n, const task_t *task)
 bool apply_find_next(apply_t *self, const task_t *task, take_back_t *out)
 {
     nodes_t nodes;
+    size_t n_copied = 0;
     const task_t *next = uuid_is_nil(&task->series) ? NULL : find_next(self, task);
     *out = (take_back_t){0};
     if (next == NULL)
@@ -48,10 +49,13 @@ bool apply_find_next(apply_t *self, const task_t *task, take_back_t *out)
     if (node == NULL)
         return apply_put_off(self);
     nodes = state_subtasks(self->state, node);
-    if (!apply_load_tasks(self, &nodes, &out->subtasks))
+    if (!apply_load_tasks(self, &nodes, &out->subtasks) ||
+        !apply_count_copied(self, task, next->created_at_us, &n_copied))
         return false;
     out->n_subtasks = nodes.n_items;
-    if (is_untouched(next) && are_untouched(out->subtasks, out->n_subtasks, next))
+    /* One that was copied and is not there any more somebody has deleted, or moved away. */
+    if (is_untouched(next) && out->n_subtasks >= n_copied &&
+        are_untouched(out->subtasks, out->n_subtasks, next))
         out->task = next;
     else
         self->out->kept = next->id;
@@ -99,13 +103,14 @@ static bool add_open(apply_t *self, const task_t *task, mates_t *out)
 
 static bool find_mates(apply_t *self, const task_t *task, mates_t *out)
 {
+    state_task_t *first = state_series(self->state, &task->series);
     const state_task_t *found;
     size_t n_mates = 0;
-    for (size_t i = 0; (found = state_task_at(self->state, i)) != NULL; i++)
+    for (found = first; found != NULL; found = found->next_of_series)
         n_mates += is_mate(self, task, &found->task);
     *out = (mates_t){.last = task};
     out->open = arena_alloc(self->arena, (n_mates + 1) * sizeof *out->open);
-    for (size_t i = 0; (found = state_task_at(self->state, i)) != NULL; i++) {
+    for (found = first; found != NULL; found = found->next_of_series) {
         const task_t *mate = &found->task;
         if (!is_mate(self, task, mate))
             continue;

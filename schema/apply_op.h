@@ -234,6 +234,10 @@ typedef struct {
  * their own. */
 void apply_inherit_reminders(const task_t *before, task_t *task);
 
+/* How many subtasks of an occurrence were to be copied before that instant. False, and put off: not
+ * all is known. */
+bool apply_count_copied(apply_t *self, const task_t *before, int64_t until_us, size_t *out);
+
 /* Makes copies for the occurrence that follows `before`; due dates move as far as its own did.
  * False, and put off: not all is known. */
 bool apply_copy_subtasks(apply_t *self, const task_t *before, const task_t *next, copies_t *out);

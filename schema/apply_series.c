@@ -51,12 +51,24 @@ static bool is_free(apply_t *self)
     return apply_refuse(self, ERR_EXISTS, "There is a task of this id already.");
 }
 
-/* The number is taken: there is nothing to make, and that is what is remembered. A refusal would
- * not be, and the same event, coming again when that occurrence was deleted meanwhile, would make
- * it anew. */
+/* Whether the next one was there and is over, by being deleted too: what was taken back was open.
+ */
+static bool was_closed(apply_t *self, const task_t *before)
+{
+    const state_task_t *found = state_series(self->state, &before->series);
+    while (found != NULL &&
+           (found->task.occurrence != before->occurrence + 1 || found->task.closed_rev == 0))
+        found = found->next_of_series;
+    return found != NULL;
+}
+
+/* The number is taken, or the series has gone on: there is nothing to make, and that is what is
+ * remembered. A refusal would not be, and the same event, coming again when that occurrence was
+ * deleted meanwhile, would make it anew. */
 static bool has_successor(apply_t *self, const task_t *before)
 {
-    if (!state_has_occurrence(self->state, &before->series, before->occurrence + 1))
+    if (!was_closed(self, before) &&
+        !state_has_occurrence_after(self->state, &before->series, before->occurrence))
         return false;
     task_t same = *before;
     self->task = state_task(self->state, &before->id);

@@ -128,9 +128,15 @@ uuid_t command_list(const command_t *command);
 #define COMMAND_MAX_TASKS 2
 #define COMMAND_MAX_TREES 2
 
-/* Which other tasks go the way of the command's task: what is under it, what it took along when it
- * was deleted, or the latter if it is deleted, else the former. */
-typedef enum { ALONG_NONE, ALONG_SUBTASKS, ALONG_TAKEN, ALONG_EITHER } along_t;
+/* Which other tasks go the way of the command's task: what is under it (or only if it recurs), what
+ * it took along when it was deleted, or the latter if it is deleted, else the former. */
+typedef enum {
+    ALONG_NONE,
+    ALONG_SUBTASKS,
+    ALONG_SUBTASKS_OF_SERIES,
+    ALONG_TAKEN,
+    ALONG_EITHER,
+} along_t;
 
 typedef struct {
     uuid_t list;

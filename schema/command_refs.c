@@ -107,7 +107,7 @@ static bool has_word(const command_t *command, const char *key, const char *word
     return mp_get_str(&reader, &text) && slice_is(text, word);
 }
 
-/* What is opened again takes back what came after it. */
+/* What is opened again takes back what came after it, if that still has what was copied. */
 static void add_mates(command_refs_t *refs, const uuid_t *task)
 {
     refs->mates_of = *task;
@@ -124,10 +124,13 @@ static void refer_to_task(const command_t *command, const uuid_t *list, const uu
         uuid_t assignee = id_in_data(command, "assignee");
         add_member(out, list, &assignee);
         add_parent(out, command, task);
-        if (has_word(command, "status", "open") || has_word(command, "status", "in_progress"))
+        if (has_word(command, "status", "open") || has_word(command, "status", "in_progress")) {
             add_mates(out, task);
+            out->along = ALONG_SUBTASKS_OF_SERIES;
+        }
     } else if (op == OP_TASK_REOPEN) {
         add_mates(out, task);
+        out->along = ALONG_SUBTASKS_OF_SERIES;
     } else if (op == OP_TASK_DELETE) {
         add_tree(out, task);
         out->along = ALONG_SUBTASKS;

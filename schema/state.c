@@ -27,9 +27,17 @@ typedef struct {
 } table_t;
 
 /* Whether an occurrence exists. */
-typedef struct {
+typedef struct occurrence {
+    int64_t number;
     bool is_there;
+    struct occurrence *next; /* of the same series */
 } occurrence_t;
+
+typedef struct {
+    state_task_t *first;
+    state_task_t **end; /* where the next one is linked */
+    occurrence_t *occurrences; /* in no order */
+} series_t;
 
 struct state {
     arena_t *arena;
@@ -45,6 +53,7 @@ struct state {
     table_t nodes;
     table_t seen;
     table_t occurrences;
+    table_t series;
     state_event_t **events;
     size_t n_events;
     size_t max_events;
@@ -230,6 +239,21 @@ bool state_has_occurrence(state_t *self, const uuid_t *series, int64_t occurrenc
     return found != NULL && found->is_there;
 }
 
+bool state_has_occurrence_after(state_t *self, const uuid_t *series, int64_t occurrence)
+{
+    const series_t *of = table_find(&self->series, key_of(series));
+    const occurrence_t *found = of == NULL ? NULL : of->occurrences;
+    while (found != NULL && (!found->is_there || found->number <= occurrence))
+        found = found->next;
+    return found != NULL;
+}
+
+state_task_t *state_series(state_t *self, const uuid_t *series)
+{
+    const series_t *found = table_find(&self->series, key_of(series));
+    return found == NULL ? NULL : found->first;
+}
+
 stream_t *state_put_stream(state_t *self, const stream_t *stream)
 {
     stream_t *place = table_place(&self->streams, self->arena, key_of(&stream->id), sizeof *place);
@@ -283,13 +307,29 @@ static bool has_same_words(const task_t *a, const task_t *b)
     return true;
 }
 
+static series_t *series_place(state_t *self, const uuid_t *id)
+{
+    return table_place(&self->series, self->arena, key_of(id), sizeof(series_t));
+}
+
+static void link_series(state_t *self, state_task_t *task, const uuid_t *id)
+{
+    series_t *series = series_place(self, id);
+    if (series->first == NULL)
+        series->end = &series->first;
+    *series->end = task;
+    series->end = &task->next_of_series;
+}
+
 state_task_t *state_put_task(state_t *self, const task_t *task, bool is_new, bool is_dirty)
 {
     state_task_t *place = table_place(&self->tasks, self->arena, key_of(&task->id), sizeof *place);
+    if (!uuid_is_nil(&task->series) && uuid_is_nil(&place->task.series))
+        link_series(self, place, &task->series);
     bool is_reworded =
         is_dirty && (is_new || place->is_reworded || !has_same_words(&place->task, task));
     uuid_t with = task->deleted_at_us == INSTANT_NONE ? UUID_NIL : place->deleted_with;
-    *place = (state_task_t){*task, is_new, is_dirty, is_reworded, with};
+    *place = (state_task_t){*task, is_new, is_dirty, is_reworded, with, place->next_of_series};
     return place;
 }
 
@@ -398,6 +438,12 @@ static void set_occurrence(state_t *self, const uuid_t *series, int64_t occurren
     occurrence_t *place = table_place(&self->occurrences, self->arena,
                                       key_of_occurrence(series, occurrence), sizeof *place);
     place->is_there = is_there;
+    if (place->number == occurrence)
+        return;
+    series_t *of = series_place(self, series);
+    place->number = occurrence;
+    place->next = of->occurrences;
+    of->occurrences = place;
 }
 
 void state_put_occurrence(state_t *self, const uuid_t *series, int64_t occurrence)

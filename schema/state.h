@@ -81,12 +81,13 @@ typedef struct {
 } token_t;
 
 /* A stored task and what became of it in this batch. */
-typedef struct {
+typedef struct state_task {
     task_t task;
     bool is_new;
     bool is_dirty;
     bool is_reworded; /* its title, notes or tags are not what is stored */
     uuid_t deleted_with; /* the task that took it along when that was deleted; nil: none did */
+    struct state_task *next_of_series; /* the one that was put after it; see state_series */
 } state_task_t;
 
 /* A task's place among others, known without the task itself. A node has the subtasks that are not
@@ -162,8 +163,13 @@ node_t *state_node(state_t *self, const uuid_t *id);
 nodes_t state_subtasks(state_t *self, node_t *node);
 /* Those that it took along when it was deleted, in no order. */
 nodes_t state_taken(state_t *self, node_t *node);
+/* The first of the tasks of a series, deleted or not, in the order in which they were put; the
+ * others follow by `next_of_series`. NULL: there is none. A task keeps its series for ever. */
+state_task_t *state_series(state_t *self, const uuid_t *series);
 /* Whether a task of the series with that number exists and is not deleted. */
 bool state_has_occurrence(state_t *self, const uuid_t *series, int64_t occurrence);
+/* The same of any number behind that one. */
+bool state_has_occurrence_after(state_t *self, const uuid_t *series, int64_t occurrence);
 
 /* --- putting: the struct is copied (its slices are not), a former one of the same key replaced in
  * place --- */

@@ -118,11 +118,14 @@ describe('recurrence', { timeout: 600_000 }, () => {
     const today = new Date().toISOString().slice(0, 10);
     const list = await me.list();
     const make = (missed) => me.task(list.id, { title: missed, due: '2020-01-01', time_zone: 'UTC', recurrence: { rule: 'daily', missed } });
-    const [next, each] = [await make('next'), await make('each')];
-    await complete(next);
-    await complete(each);
+    const [next, each, keep] = [await make('next'), await make('each'), await make('keep')];
+    for (const task of [next, each, keep]) await complete(task);
     assert.ok((await occurrence(list, next, 2)).due >= today);
-    assert.equal((await occurrence(list, each, 2)).due, '2020-01-02');
+    for (const task of [each, keep]) {
+      const second = await occurrence(list, task, 2);
+      await complete(second);
+      assert.deepEqual([second.due, (await occurrence(list, task, 3)).due], ['2020-01-02', '2020-01-03'], task.title);
+    }
   });
 
   it('from completion counts from the day on which it was done', async () => {
@@ -197,6 +200,44 @@ describe('recurrence', { timeout: 600_000 }, () => {
     assert.deepEqual((await seriesOf(list, task)).map((one) => one.id).sort(), [task.id, again.id].sort());
     const { results: [result] } = granted(await me.post('/v1/commands', { commands: [{ id: uuid(), op: 'task.reopen', task: task.id }] }));
     assert.deepEqual([result.ok, result.successor_kept], [true, again.id]);
+  });
+
+  it('a part that was deleted from the successor is a change of it; parts of a task that does not recur are none', async () => {
+    const list = await me.list();
+    const task = await me.task(list.id, { due: '2030-01-01', recurrence: { rule: 'daily' } });
+    for (const title of ['one', 'two']) await me.task(list.id, { title, parent: task.id });
+    await complete(task);
+    const next = await occurrence(list, task, 2);
+    const copies = (await all(list)).filter((one) => one.parent === next.id);
+    assert.equal(copies.length, 2);
+    granted(await me.delete(`/v1/tasks/${copies[0].id}`));
+    assert.equal((await me.post(`/v1/tasks/${task.id}/reopen`)).headers.get('Successor-Kept'), next.id);
+    const plain = await me.task(list.id);
+    await me.task(list.id, { title: 'a part', parent: plain.id });
+    await complete(plain);
+    assert.equal((await me.post(`/v1/tasks/${plain.id}/reopen`)).status, 200);
+  });
+
+  it('an occurrence that was deleted is not made again when the one before it is completed again', async () => {
+    const list = await me.list();
+    const task = await me.task(list.id, { due: '2030-01-01', recurrence: { rule: 'FREQ=DAILY;COUNT=3' } });
+    const again = async (one) => {
+      granted(await me.post(`/v1/tasks/${one.id}/reopen`));
+      await complete(one);
+      await settle(list);
+    };
+    await complete(task);
+    const second = await occurrence(list, task, 2);
+    granted(await me.delete(`/v1/tasks/${second.id}`));
+    const third = await occurrence(list, task, 3);
+    await again(task);
+    assert.deepEqual((await seriesOf(list, task)).map((one) => one.occurrence), [1, 3]);
+    granted(await me.delete(`/v1/tasks/${third.id}`)); // the last one
+    await again(task);
+    assert.deepEqual((await seriesOf(list, task)).map((one) => one.occurrence), [1]);
+    granted(await me.post(`/v1/tasks/${second.id}/restore`));
+    await again(task);
+    assert.deepEqual((await seriesOf(list, task)).map((one) => one.id), [task.id, second.id]);
   });
 
   it('deleting an occurrence lets the next one come; deleting the series ends it', async () => {

@@ -178,6 +178,21 @@ static void the_last_one_that_is_done_recurs_no_more_when_the_series_is_deleted(
     assert_int_equal(succeed(core, &T2, &T3), ERR_CONFLICT);
 }
 
+static void a_series_that_was_ended_does_not_go_on_before_what_is_done(void **state)
+{
+    core_t *core = *state;
+    make_two(core);
+    assert_int_equal(act(core, "task.complete", &T2, NULL), ERR_OK);
+    assert_int_equal(succeed(core, &T2, &T3), ERR_OK);
+    assert_int_equal(act(core, "task.complete", &T3, NULL), ERR_OK);
+    assert_int_equal(act(core, "task.reopen", &T2, NULL), ERR_OK);
+    assert_int_equal(act(core, "task.delete", &T2, "{'series':'all'}"), ERR_OK);
+    assert_int_equal(act(core, "task.reopen", &T1, NULL), ERR_OK);
+    assert_int_equal(act(core, "task.complete", &T1, NULL), ERR_OK);
+    assert_int_equal(succeed(core, &T1, &T4), ERR_OK);
+    assert_null(state_task(core->state, &T4));
+}
+
 static void which_of_the_series_is_one_of_two_words(void **state)
 {
     core_t *core = *state;
@@ -185,6 +200,34 @@ static void which_of_the_series_is_one_of_two_words(void **state)
     assert_int_equal(act(core, "task.delete", &T1, "{'series':'some'}"), ERR_INVALID);
     assert_string_equal(core_pointer(core), "/series");
     assert_int_equal(act(core, "task.delete", &T1, "{'x':1}"), ERR_INVALID);
+}
+
+/* Who reopens the one before and completes it again does not want back what was deleted. */
+static void an_occurrence_that_was_deleted_is_not_made_again(void **state)
+{
+    core_t *core = *state;
+    make_two(core);
+    int64_t closed_rev = core_task(core, &T1)->closed_rev;
+    assert_int_equal(act(core, "task.delete", &T2, NULL), ERR_OK);
+    assert_int_equal(succeed(core, &T2, &T3), ERR_OK);
+    assert_int_equal(core_task(core, &T3)->occurrence, 3);
+    assert_int_equal(succeed(core, &T1, &T4), ERR_OK); /* late, and by another id */
+    assert_int_equal(core_task(core, &T1)->closed_rev, closed_rev);
+    assert_null(state_task(core->state, &T4));
+    assert_int_equal(act(core, "task.reopen", &T1, NULL), ERR_OK);
+    assert_int_equal(act(core, "task.complete", &T1, NULL), ERR_OK);
+    assert_int_equal(succeed(core, &T1, &T5), ERR_OK);
+    assert_null(state_task(core->state, &T5));
+    assert_int_equal(count_pairs(core_event(core, 0)->set), 0);
+    assert_true(is_there(core, &T3));
+    assert_int_equal(act(core, "task.patch", &T3, "{'recurrence':null}"), ERR_OK);
+    assert_int_equal(act(core, "task.delete", &T3, NULL), ERR_OK); /* with nothing behind it too */
+    assert_int_equal(act(core, "task.reopen", &T1, NULL), ERR_OK);
+    assert_int_equal(act(core, "task.complete", &T1, NULL), ERR_OK);
+    assert_int_equal(succeed(core, &T1, &T5), ERR_OK);
+    assert_null(state_task(core->state, &T5));
+    assert_int_equal(act(core, "task.restore", &T2, NULL), ERR_OK); /* its owner may want it */
+    assert_true(is_there(core, &T2));
 }
 
 static void a_plain_task_that_is_deleted_is_closed_by_nothing(void **state)
@@ -241,6 +284,41 @@ static void a_copy_that_was_touched_keeps_the_successor(void **state)
     assert_int_equal(act(core, "task.reopen", &T1, NULL), ERR_OK);
     assert_true(is_there(core, &T4) && is_there(core, &copy));
     assert_true(uuid_eq(&core->out.kept, &T4));
+}
+
+static void a_copy_that_was_deleted_or_moved_away_keeps_the_successor(void **state)
+{
+    core_t *core = *state;
+    make_daily(core);
+    assert_int_equal(make_under(core, &T2, &T1, ""), ERR_OK);
+    assert_int_equal(make_under(core, &T3, &T1, ""), ERR_OK);
+    assert_int_equal(act(core, "task.complete", &T1, NULL), ERR_OK);
+    assert_int_equal(succeed(core, &T1, &T4), ERR_OK);
+    uuid_t copy = copy_id(&T4, &T2);
+    assert_int_equal(act(core, "task.delete", &copy, NULL), ERR_OK);
+    assert_int_equal(act(core, "task.reopen", &T1, NULL), ERR_OK);
+    assert_true(is_there(core, &T4));
+    assert_true(uuid_eq(&core->out.kept, &T4));
+    assert_int_equal(act(core, "task.restore", &copy, NULL), ERR_OK);
+    copy = copy_id(&T4, &T3);
+    assert_int_equal(act(core, "task.patch", &copy, "{'parent':null}"), ERR_OK);
+    assert_int_equal(act(core, "task.complete", &T1, NULL), ERR_OK);
+    assert_int_equal(act(core, "task.reopen", &T1, NULL), ERR_OK);
+    assert_true(is_there(core, &T4));
+}
+
+static void what_came_under_an_occurrence_later_was_not_to_be_copied(void **state)
+{
+    core_t *core = *state;
+    make_daily(core);
+    assert_int_equal(make_under(core, &T2, &T1, ""), ERR_OK);
+    assert_int_equal(act(core, "task.complete", &T1, NULL), ERR_OK);
+    assert_int_equal(succeed(core, &T1, &T4), ERR_OK);
+    assert_int_equal(make_under(core, &T3, &T1, ""), ERR_OK);
+    assert_int_equal(act(core, "task.delete", &T2, NULL), ERR_OK);
+    assert_int_equal(act(core, "task.reopen", &T1, NULL), ERR_OK);
+    assert_false(is_there(core, &T4));
+    assert_true(uuid_is_nil(&core->out.kept));
 }
 
 static void a_subtask_that_recurs_begins_a_series_of_its_own(void **state)
@@ -301,10 +379,14 @@ int main(void)
         TEST(restoring_an_occurrence_takes_its_successor_back),
         TEST(deleting_the_series_deletes_what_is_open_and_keeps_what_is_done),
         TEST(the_last_one_that_is_done_recurs_no_more_when_the_series_is_deleted),
+        TEST(a_series_that_was_ended_does_not_go_on_before_what_is_done),
         TEST(which_of_the_series_is_one_of_two_words),
+        TEST(an_occurrence_that_was_deleted_is_not_made_again),
         TEST(a_plain_task_that_is_deleted_is_closed_by_nothing),
         TEST(a_successor_has_open_copies_of_the_subtasks),
         TEST(a_copy_that_was_touched_keeps_the_successor),
+        TEST(a_copy_that_was_deleted_or_moved_away_keeps_the_successor),
+        TEST(what_came_under_an_occurrence_later_was_not_to_be_copied),
         TEST(a_subtask_that_recurs_begins_a_series_of_its_own),
         TEST(a_deleted_occurrence_is_copied_with_what_went_with_it),
         TEST(what_goes_with_its_parent_has_no_successor),

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A series over years, by a fake clock: any order of completing, reopening, changing, deleting and
- * restoring its occurrences, with an actor that acts late, twice and on old events, leads to the
- * occurrences that a simple model says. The seed is printed; TASKWIRE_SEED repeats a run. */
+/* A series over years, by a fake clock: any order of completing, reopening, changing, moving,
+ * deleting and restoring its occurrences, of changing its rule and single due dates, with an actor
+ * that acts late, twice and on old events, leads to the occurrences that a simple model says. The
+ * seed is printed; TASKWIRE_SEED repeats a run. */
 #include "core_test.h"
 
 #include <time.h>
@@ -18,7 +19,10 @@ typedef enum { ABSENT, OPEN, CLOSED, DELETED } fate_t;
 typedef struct {
     fate_t fate;
     bool is_touched;
-    int64_t due_day; /* by the model */
+    int64_t planned_day; /* by the rule, as the model counts; */
+    int64_t due_day; /* and where somebody has moved it */
+    int step_days; /* of its rule */
+    bool is_away; /* in the other list */
     uuid_t task;
 } occurrence_t;
 
@@ -29,7 +33,6 @@ typedef struct {
     int n_closings;
     int last; /* the highest number that there ever was */
     size_t n_acted; /* events of which the actor has seen all */
-    int step_days; /* of the rule */
 } run_t;
 
 static int pick(int n)
@@ -40,6 +43,7 @@ static int pick(int n)
 static err_t act(run_t *run, const char *op, int number, const char *json)
 {
     run->core->now_us += (1 + pick(86400)) * US_PER_S;
+    run->core->in = run->items[number].is_away ? run->core->other : run->core->list;
     if (getenv("TRACE"))
         fprintf(stderr, "%s %d %s\n", op, number, json ? json : "");
     return core_do(run->core, &run->core->anna, op, &run->items[number].task, json);
@@ -61,8 +65,18 @@ static void open_number(run_t *run, int number)
     run->items[number].is_touched = true;
     for (int i = 0; i < run->n_closings; i++)
         run->closings[i] = run->closings[i] == number ? 0 : run->closings[i];
-    if (next->fate == OPEN && !next->is_touched)
+    if (next->fate == OPEN && !next->is_touched && next->is_away == run->items[number].is_away)
         next->fate = ABSENT;
+}
+
+/* Whether the series has gone on behind that number. */
+static bool has_later(const run_t *run, int number)
+{
+    for (int i = number + 1; i <= run->last; i++) {
+        if (run->items[i].fate == OPEN || run->items[i].fate == CLOSED)
+            return true;
+    }
+    return false;
 }
 
 static void succeed_all(run_t *run)
@@ -70,10 +84,15 @@ static void succeed_all(run_t *run)
     for (int i = 0; i < run->n_closings; i++) {
         int number = run->closings[i];
         occurrence_t *next = &run->items[number + 1];
-        if (number == 0 || next->fate == OPEN || next->fate == CLOSED)
+        if (number == 0 || next->fate == DELETED || has_later(run, number))
             continue;
-        int64_t due_day = run->items[number].due_day + run->step_days;
-        *next = (occurrence_t){.fate = OPEN, .due_day = due_day};
+        const occurrence_t *before = &run->items[number];
+        int64_t day = before->planned_day + before->step_days;
+        *next = (occurrence_t){.fate = OPEN,
+                               .planned_day = day,
+                               .due_day = day,
+                               .step_days = before->step_days,
+                               .is_away = before->is_away};
         run->last = number + 1 > run->last ? number + 1 : run->last;
     }
     run->n_closings = 0;
@@ -89,7 +108,12 @@ static void act_on(run_t *run, size_t i)
     event_t event = state_event_at(core->state, i)->event;
     if (recurrence_step(&event, core->arena, &core->command, &why) != SUCCESSION_NEXT)
         return;
-    core->command.list = core->list;
+    slice_t before;
+    uuid_t closed = UUID_NIL;
+    assert_true(mp_map_find(core->command.data, "succeeds", &before));
+    mp_reader_t reader = mp_reader(before);
+    assert_true(mp_get_uuid(&reader, &closed));
+    core->command.list = core_task(core, &closed)->list; /* where the writer finds it */
     err_t err = core_apply(core);
     if (getenv("TRACE"))
         fprintf(stderr, "  actor on event %zu type %d of task occurrence: err %d replay %d\n", i,
@@ -140,6 +164,7 @@ static void compare(run_t *run)
             continue;
         assert_int_equal(task_is_live(task), item->fate == OPEN);
         assert_int_equal(due_day_of(task), item->due_day);
+        assert_true(uuid_eq(&task->list, item->is_away ? &run->core->other : &run->core->list));
         item->task = task->id;
     }
 }
@@ -154,6 +179,60 @@ static void change(run_t *run, int number)
     assert_int_equal(act(run, "task.patch", number, notes[pick(3)]), ERR_OK);
     if (count_pairs(state_event_at(run->core->state, n_events)->event.set) > 0)
         item->is_touched = true;
+}
+
+/* This occurrence only. */
+static void move_due(run_t *run, int number)
+{
+    occurrence_t *item = &run->items[number];
+    char date[INSTANT_TEXT_CHARS + 1];
+    char json[80];
+    local_t at = {0};
+    int64_t day = item->planned_day + pick(9) - 4;
+    date_from_days(day, &at);
+    local_format_date(&at, date);
+    snprintf(json, sizeof json, "{'due':'%s'}", date);
+    assert_int_equal(act(run, "task.patch", number, json), ERR_OK);
+    item->is_touched = item->is_touched || day != item->due_day;
+    item->due_day = day;
+}
+
+/* From there on; the new rule starts where the occurrence is due. */
+static void change_rule(run_t *run, int number)
+{
+    occurrence_t *item = &run->items[number];
+    char json[80];
+    item->step_days += 1 + pick(30);
+    item->planned_day = item->due_day;
+    item->is_touched = true;
+    snprintf(json, sizeof json, "{'recurrence':{'rule':'FREQ=DAILY;INTERVAL=%d'}}",
+             item->step_days);
+    assert_int_equal(act(run, "task.patch", number, json), ERR_OK);
+}
+
+static void move(run_t *run, int number)
+{
+    occurrence_t *item = &run->items[number];
+    core_t *core = run->core;
+    char json[80];
+    snprintf(json, sizeof json, "{'list':'%s'}",
+             core_text(core, item->is_away ? &core->list : &core->other));
+    assert_int_equal(act(run, "task.move", number, json), ERR_OK);
+    item->is_away = !item->is_away;
+    item->is_touched = true;
+}
+
+static void alter(run_t *run, int number)
+{
+    int what = pick(6);
+    if (what == 0)
+        move_due(run, number);
+    else if (what == 1)
+        change_rule(run, number);
+    else if (what == 2)
+        move(run, number);
+    else
+        change(run, number);
 }
 
 static void step(run_t *run)
@@ -174,20 +253,23 @@ static void step(run_t *run)
         assert_int_equal(act(run, "task.restore", number, NULL), ERR_OK);
         open_number(run, number);
     } else if (item->fate == OPEN || item->fate == CLOSED) {
-        change(run, number);
+        alter(run, number);
     }
 }
 
 static void run_round(core_t *core)
 {
-    run_t run = {.core = core, .last = 1, .step_days = 1 + pick(40)};
+    run_t run = {.core = core, .last = 1};
+    int step_days = 1 + pick(40);
+    int64_t day = days_from_date(2026, 11, 23);
     char json[160];
+    core_add_member(core, &core->other, &core->anna, ROLE_EDITOR);
     snprintf(json, sizeof json,
              "{'title':'x','due':'2026-11-23','recurrence':{'rule':'FREQ=DAILY;INTERVAL=%d',"
              "'missed':'keep'}}",
-             run.step_days);
+             step_days);
     assert_int_equal(core_do(core, &core->anna, "task.create", &T1, json), ERR_OK);
-    run.items[1] = (occurrence_t){OPEN, true, days_from_date(2026, 11, 23), T1};
+    run.items[1] = (occurrence_t){OPEN, true, day, day, step_days, false, T1};
     for (int i = 0; i < N_STEPS; i++) {
         step(&run);
         if (pick(3) == 0) {

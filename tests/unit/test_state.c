@@ -81,6 +81,48 @@ static void the_order_within_a_pair_matters(void **unused)
     arena_destroy(&arena);
 }
 
+static void a_series_goes_on_if_any_later_one_is_there(void **unused)
+{
+    (void)unused;
+    arena_t *arena = arena_new();
+    state_t *state = state_new(arena, CORE_EPOCH);
+    assert_false(state_has_occurrence_after(state, &T1, 0));
+    state_put_occurrence(state, &T1, 2);
+    state_put_occurrence(state, &T1, 5);
+    state_put_occurrence(state, &T2, 9);
+    assert_true(state_has_occurrence_after(state, &T1, 1));
+    assert_true(state_has_occurrence_after(state, &T1, 4));
+    assert_false(state_has_occurrence_after(state, &T1, 5));
+    state_drop_occurrence(state, &T1, 5);
+    assert_false(state_has_occurrence_after(state, &T1, 2));
+    state_put_occurrence(state, &T1, 5);
+    assert_true(state_has_occurrence_after(state, &T1, 2));
+    arena_destroy(&arena);
+}
+
+static void the_tasks_of_a_series_are_found_in_the_order_in_which_they_came(void **unused)
+{
+    (void)unused;
+    arena_t *arena = arena_new();
+    state_t *state = state_new(arena, CORE_EPOCH);
+    assert_null(state_series(state, &T1));
+    for (unsigned i = 0; i < 300; i++) {
+        task_t task = {.id = core_id(i), .occurrence = i, .deleted_at_us = INSTANT_NONE};
+        state_put_task(state, &task, false, false); /* it does not recur yet */
+        task.series = core_id(1000 + i % 3);
+        state_put_task(state, &task, false, true);
+        state_put_task(state, &task, false, true);
+    }
+    uuid_t series = core_id(1001);
+    int64_t n = 1;
+    for (state_task_t *one = state_series(state, &series); one != NULL; one = one->next_of_series) {
+        assert_int_equal(one->task.occurrence, n);
+        n += 3;
+    }
+    assert_int_equal(n, 301);
+    arena_destroy(&arena);
+}
+
 static void an_occurrence_may_come_and_go(void **unused)
 {
     (void)unused;
@@ -156,6 +198,8 @@ int main(void)
         cmocka_unit_test(putting_again_replaces_in_place),
         cmocka_unit_test(the_order_within_a_pair_matters),
         cmocka_unit_test(an_occurrence_may_come_and_go),
+        cmocka_unit_test(a_series_goes_on_if_any_later_one_is_there),
+        cmocka_unit_test(the_tasks_of_a_series_are_found_in_the_order_in_which_they_came),
         cmocka_unit_test(a_task_is_reworded_while_its_words_differ_from_what_is_stored),
         cmocka_unit_test(events_keep_their_order),
         cmocka_unit_test(every_role_has_a_word),
