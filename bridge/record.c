@@ -329,14 +329,23 @@ void record_of_task(record_coder_t *self, const log_event_t *event, int64_t befo
     finish(self, &parts, out);
 }
 
-/* The task as the event left it; false if that cannot be told by the event. */
+/* The task as the event left it, absent if it is gone; false if that cannot be told by the event.
+ * Of one that was deleted before it is still told that it has its successor. */
 static bool find_after(const log_event_t *event, slice_t *out)
 {
     event_t decoded;
-    if (event->body.data == NULL || !event_decode(event->body, &decoded))
+    slice_t deleted_at = slice_none();
+    *out = slice_none();
+    if (event->type == EVENT_TASK_DELETED || event->type == EVENT_TASK_MOVED_OUT)
+        return true;
+    if (event->body.data == NULL || !event_decode(event->body, &decoded) ||
+        decoded.after.data == NULL)
         return false;
-    *out = decoded.after;
-    return out->data != NULL;
+    bool has_it = mp_map_find(decoded.after, "deleted_at", &deleted_at);
+    mp_reader_t value = mp_reader(deleted_at);
+    if (!has_it || mp_get_nil(&value))
+        *out = decoded.after;
+    return true;
 }
 
 static record_update_t update_of(const log_event_t *event)
@@ -385,8 +394,7 @@ record_update_t record_of_update(record_coder_t *self, const log_event_t *event,
     slice_t after = slice_none();
     if (update != UPDATE_TASK)
         return update;
-    bool is_gone = event->type == EVENT_TASK_DELETED || event->type == EVENT_TASK_MOVED_OUT;
-    if (!is_gone && !find_after(event, &after))
+    if (!find_after(event, &after))
         return UPDATE_READ_TASK;
     record_of_task(self, event, before, &event->task, after, relay, out);
     return UPDATE_TASK;

@@ -579,6 +579,26 @@ static void a_task_that_is_gone_is_a_tombstone_with_headers(void **state)
     }
 }
 
+/* That it has its successor is told of a closed occurrence that was deleted meanwhile, too. */
+static void a_change_of_a_task_that_was_deleted_before_is_a_tombstone(void **state)
+{
+    fixture_t *self = *state;
+    record_t record;
+    self->event.set = map_of(self, "{}");
+    self->event.after =
+        map_of(self, "{\"id\":\"" TASK "\",\"deleted_at\":\"2026-11-23T07:00:00Z\"}");
+    encode(self);
+    for (int encoding = 0; encoding < 2; encoding++) {
+        assert_int_equal(update(self, encoding, &record), UPDATE_TASK);
+        ASSERT_SLICE(record.key, STREAM "/" TASK);
+        assert_null(record.value.data);
+    }
+    self->event.after = map_of(self, "{\"id\":\"" TASK "\",\"deleted_at\":null}");
+    encode(self);
+    assert_int_equal(update(self, RECORD_MSGPACK, &record), UPDATE_TASK);
+    assert_true(slice_eq(record.value, self->event.after));
+}
+
 static void what_an_event_does_not_say_of_a_task_is_to_be_read(void **state)
 {
     fixture_t *self = *state;
@@ -691,6 +711,7 @@ int main(void)
         TEST(a_position_is_read_in_one_form_only),
         TEST(a_change_of_a_task_is_the_task_under_its_key),
         TEST(a_task_that_is_gone_is_a_tombstone_with_headers),
+        TEST(a_change_of_a_task_that_was_deleted_before_is_a_tombstone),
         TEST(what_an_event_does_not_say_of_a_task_is_to_be_read),
         TEST(an_update_says_which_relay_has_sent_it),
         TEST(no_byte_passes_from_one_part_to_the_next),
