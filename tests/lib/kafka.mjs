@@ -171,11 +171,21 @@ export class Kafka {
       configEntries: Object.entries(settings).map(([name, value]) => ({ name, value: String(value) })) }] });
   }
 
-  // Deletes topics and waits until the broker knows nothing of them.
+  // Deletes topics and waits until the broker knows nothing of them, or of others of the same name that hold less: somebody may
+  // make them anew at once.
   async deleteTopics(...topics) {
     if (topics.length === 0) return;
-    await (await this.admin()).deleteTopics({ topics, timeout: 15_000 });
-    await waitFor(async () => (await this.topics()).every((name) => !topics.includes(name)), 'the topics are gone');
+    const impatient = this.client({ retry: { retries: 0 } }).admin();
+    await impatient.connect();
+    try {
+      const size = async (topic) => (await impatient.fetchTopicOffsets(topic)).reduce((sum, { high }) => sum + Number(high), 0);
+      const before = await Promise.all(topics.map((topic) => size(topic).catch(() => 0)));
+      await (await this.admin()).deleteTopics({ topics, timeout: 15_000 });
+      const isGone = async (topic, i) => !(await this.topics()).includes(topic) || (await size(topic).catch(() => Infinity)) < before[i];
+      await waitFor(async () => (await Promise.all(topics.map(isGone))).every(Boolean), 'the topics are gone');
+    } finally {
+      await impatient.disconnect();
+    }
   }
 
   // Brings a topic to `count` partitions.
@@ -265,8 +275,8 @@ export class Kafka {
 export class Reader {
   constructor(kafka, topics) {
     Object.assign(this, { kafka, topics, records: [], next: new Map() });
-    // It outlives a broker that is away for a minute.
-    this.consumer = kafka.client({ retry: { ...quick.retry, retries: 1000 } }).consumer({ groupId: `test-${randomBytes(6).toString('hex')}`, maxWaitTimeInMs: 100,
+    // It outlives a broker that is away for a minute, and notices new partitions within a second.
+    this.consumer = kafka.client({ retry: { ...quick.retry, retries: 1000 } }).consumer({ groupId: `test-${randomBytes(6).toString('hex')}`, maxWaitTimeInMs: 100, metadataMaxAge: 1000,
       sessionTimeout: 30_000, allowAutoTopicCreation: false });
   }
 

@@ -45,6 +45,7 @@ export class Cluster {
   constructor(dir, settings = []) {
     this.dir = dir;
     this.settings = settings;
+    this.urls = new Map(); // by database, while it runs
   }
 
   static async start(dir, settings) {
@@ -54,6 +55,7 @@ export class Cluster {
   }
 
   async start() {
+    this.urls.clear();
     await postgres('pg_start "$@"', this.dir, ...this.settings.flatMap((setting) => ['-c', setting]));
   }
 
@@ -77,7 +79,8 @@ export class Cluster {
   }
 
   url(database = 'postgres') {
-    return postgres('pg_url "$@"', this.dir, database);
+    if (!this.urls.has(database)) this.urls.set(database, postgres('pg_url "$@"', this.dir, database));
+    return this.urls.get(database);
   }
 
   // Rows of a query as arrays of text; run as superuser, or by another login.
