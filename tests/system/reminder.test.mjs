@@ -38,6 +38,13 @@ describe('reminders', { timeout: 600_000 }, () => {
     reminders: [{ at: at.toISOString() }], ...(typeof fields === 'function' ? fields(at) : fields),
   }));
 
+  // The same, and what `end` does to the task is done before that instant as well.
+  const endedIn = (list, ms, fields, end) => inTime(ms, async (at) => {
+    const task = await me.task(list.id, { reminders: [{ at: at.toISOString() }], ...fields });
+    granted(await end(task));
+    return task;
+  });
+
   // Waits until a reminder that is set for after `at` has fired: then whatever was to fire before has fired.
   async function passed(list, at) {
     const fence = await remindIn(list, Math.max(at.getTime() + 100 - Date.now(), 300), { title: 'a fence' });
@@ -133,20 +140,17 @@ describe('reminders', { timeout: 600_000 }, () => {
         removed: (task) => me.patch(`/v1/tasks/${task.id}`, { reminders: [] }),
         replaced: (task) => me.patch(`/v1/tasks/${task.id}`, { reminders: [{ at: '2030-01-01T00:00:00Z' }] }),
       };
-      const instants = await Promise.all(Object.entries(ends).map(async ([title, end]) => {
-        const { at, task } = await remindIn(list, 4000, { title }); // time enough to end it before
-        granted(await end(task));
-        return at.getTime();
-      }));
-      await passed(list, new Date(Math.max(...instants)));
-      assert.deepEqual((await fired(list)).filter((event) => event.after.title in ends), []);
+      const ended = await Promise.all(Object.entries(ends).map(([title, end]) => endedIn(list, 4000, { title }, end)));
+      await passed(list, new Date(Math.max(...ended.map(({ at }) => at.getTime()))));
+      for (const { task } of ended) assert.deepEqual(await fired(list, task), []);
     });
 
     it('fires when the task was reopened in time', async () => {
       const list = await me.list();
-      const { at, task } = await remindIn(list, 4000, { title: 'reopened' });
-      granted(await me.post(`/v1/tasks/${task.id}/complete`));
-      granted(await me.post(`/v1/tasks/${task.id}/reopen`));
+      const { at, task } = await endedIn(list, 4000, { title: 'reopened' }, async (made) => {
+        granted(await me.post(`/v1/tasks/${made.id}/complete`));
+        return me.post(`/v1/tasks/${made.id}/reopen`);
+      });
       await firedOnce(list, task, at);
     });
 
@@ -157,11 +161,12 @@ describe('reminders', { timeout: 600_000 }, () => {
       await me.task(list.id, { title: 'past', due: '2020-01-01', reminders: [{ before: 'PT1H' }] });
       const moved = await me.task(list.id, { title: 'past', due: '2030-01-01', reminders: [{ before: 'PT1H' }] });
       await patch(moved, { due: '2020-01-01' });
-      const { at, task: closed } = await remindIn(list, 3000, { title: 'past' });
-      granted(await me.post(`/v1/tasks/${closed.id}/complete`));
+      const complete = (made) => me.post(`/v1/tasks/${made.id}/complete`);
+      const { at, task: closed } = await endedIn(list, 3000, { title: 'closed' }, complete);
       await passed(list, at);
       granted(await me.post(`/v1/tasks/${closed.id}/reopen`));
       await passed(list, past);
+      assert.deepEqual(await fired(list, closed), []);
       assert.deepEqual((await fired(list)).filter((event) => event.after.title === 'past'), []);
     });
 
