@@ -246,7 +246,25 @@ bool result_decode(mp_reader_t *reader, result_t *out)
 
 /* --- EVENTS --- */
 
-#define EVENT_PARTS 12
+/* Every actor reads every event: so they do not travel as values that are taken apart one by one,
+ * but as what has a fixed size, then digest, trace and body. */
+typedef struct {
+    int64_t id;
+    int64_t rev;
+    int64_t at_us;
+    uuid_t stream;
+    uuid_t task;
+    uuid_t command;
+    uuid_t by;
+    char epoch[EPOCH_CHARS];
+    uint32_t n_digest; /* bytes; ABSENT: there is none */
+    uint32_t n_trace;
+    uint32_t n_body;
+    int16_t stored_type;
+    uint16_t shard;
+} event_head_t;
+
+#define ABSENT UINT32_MAX
 
 void events_begin(batch_t *self, uint64_t seq)
 {
@@ -257,22 +275,35 @@ void events_begin(batch_t *self, uint64_t seq)
     self->place = open_array(&self->buf);
 }
 
+static uint32_t size_of(slice_t bytes)
+{
+    assert(bytes.n_bytes < ABSENT);
+    return bytes.data == NULL ? ABSENT : (uint32_t)bytes.n_bytes;
+}
+
 void events_put(batch_t *self, const log_event_t *event)
 {
+    const event_head_t head = {
+        .id = event->id,
+        .rev = event->rev,
+        .at_us = event->at_us,
+        .stream = event->stream,
+        .task = event->task,
+        .command = event->command,
+        .by = event->by,
+        .n_digest = size_of(event->digest),
+        .n_trace = size_of(event->trace),
+        .n_body = size_of(event->body),
+        .stored_type = event->stored_type,
+        .shard = event->shard,
+    };
     buf_t *out = &self->buf;
-    mp_put_array(out, EVENT_PARTS);
-    mp_put_int(out, event->id);
-    mp_put_int(out, event->shard);
-    put_id(out, &event->stream);
-    mp_put_int(out, event->rev);
-    mp_put_int(out, event->stored_type);
-    put_id(out, &event->task);
-    put_id(out, &event->command);
-    put_id(out, &event->by);
-    mp_put_int(out, event->at_us);
-    put_epoch(out, event->epoch);
-    put_bytes(out, event->digest);
-    put_bytes(out, event->body);
+    size_t place = out->n_bytes;
+    buf_append(out, &head, sizeof head);
+    memcpy(out->data + place + offsetof(event_head_t, epoch), event->epoch, EPOCH_CHARS);
+    buf_append_slice(out, event->digest);
+    buf_append_slice(out, event->trace);
+    buf_append_slice(out, event->body);
     self->n_items++;
 }
 
@@ -281,30 +312,44 @@ bool events_open(mp_reader_t *content, uint64_t *seq, uint32_t *n_events)
     return get_u64(content, seq) && mp_get_array(content, n_events);
 }
 
-/* A type that this program does not know is followed for its rev, else skipped. */
-static bool get_event_type(mp_reader_t *reader, log_event_t *out)
+/* The next bytes, if so many are left. */
+static bool take_bytes(mp_reader_t *reader, uint32_t n, slice_t *out)
 {
-    int64_t type = 0;
-    if (!get_number(reader, INT16_MIN, INT16_MAX, &type))
+    *out = slice_none();
+    if (n == ABSENT)
+        return true;
+    if (n > (size_t)(reader->end - reader->at))
         return false;
-    out->stored_type = (int16_t)type;
-    out->type = type > 0 && type < EVENT_TYPE_COUNT ? (event_type_t)type : EVENT_UNKNOWN;
+    *out = slice_of(reader->at, n);
+    reader->at += n;
     return true;
 }
 
+/* A type that this program does not know is followed for its rev, else skipped. */
 bool events_next(mp_reader_t *content, log_event_t *out)
 {
-    *out = (log_event_t){0};
-    int64_t shard = 0;
-    if (!get_tuple(content, EVENT_PARTS) || !mp_get_int(content, &out->id) ||
-        !get_number(content, 0, N_SHARDS - 1, &shard))
+    event_head_t head;
+    if ((size_t)(content->end - content->at) < sizeof head)
         return false;
-    out->shard = (uint8_t)shard;
-    return get_id(content, &out->stream) && mp_get_int(content, &out->rev) &&
-           get_event_type(content, out) && get_id(content, &out->task) &&
-           get_id(content, &out->command) && get_id(content, &out->by) &&
-           mp_get_int(content, &out->at_us) && get_epoch(content, out->epoch) &&
-           get_bytes(content, &out->digest) && get_bytes(content, &out->body);
+    memcpy(&head, content->at, sizeof head);
+    content->at += sizeof head;
+    int16_t type = head.stored_type;
+    *out = (log_event_t){
+        .id = head.id,
+        .shard = (uint8_t)head.shard,
+        .stream = head.stream,
+        .rev = head.rev,
+        .type = type > 0 && type < EVENT_TYPE_COUNT ? (event_type_t)type : EVENT_UNKNOWN,
+        .stored_type = type,
+        .task = head.task,
+        .command = head.command,
+        .by = head.by,
+        .at_us = head.at_us,
+    };
+    memcpy(out->epoch, head.epoch, EPOCH_CHARS);
+    return head.shard < N_SHARDS && take_bytes(content, head.n_digest, &out->digest) &&
+           take_bytes(content, head.n_trace, &out->trace) &&
+           take_bytes(content, head.n_body, &out->body);
 }
 
 /* --- ACK --- */
