@@ -245,6 +245,8 @@ static int serve(const config_t *config)
         fprintf(stderr, "taskwire: %s\n", error);
         return EX_CONFIG;
     }
+    if (kafka_is_on(config))
+        kafka_tune_malloc();
     program_t program = {0};
     program.listeners = listeners_new(config, error, sizeof error);
     if (program.listeners == NULL) {

@@ -7,6 +7,7 @@
  * environment. */
 #include "bench/load.h"
 
+#include <malloc.h>
 #include <poll.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -21,6 +22,7 @@
 #include "actors/recurrence.h"
 #include "actors/reminder.h"
 #include "bridge/consumer.h"
+#include "bridge/kafka.h"
 #include "bridge/relay.h"
 #include "bridge/topics.h"
 
@@ -281,6 +283,8 @@ int main(int argc, char **argv)
     if (config == NULL)
         load_die("%s", error);
     log_configure(config->log_level, config->log_json);
+    mallopt(M_ARENA_MAX, 2); /* as the program does */
+    kafka_tune_malloc();
     self.network.config = config;
     build(&self, is_publisher);
     start(&self);

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <librdkafka/rdkafka.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <sodium.h>
 #include <stdatomic.h>
@@ -405,6 +406,18 @@ typedef struct {
     void (*then)(void *arg);
     void *arg;
 } ending_t;
+
+#define KEEP_BYTES (64 * 1024 * 1024)
+#define MMAP_BYTES (32 * 1024 * 1024)
+
+/* Without its lists of small pieces malloc has none to put together again each time that something
+ * large is freed. */
+void kafka_tune_malloc(void)
+{
+    mallopt(M_TRIM_THRESHOLD, KEEP_BYTES);
+    mallopt(M_MMAP_THRESHOLD, MMAP_BYTES);
+    mallopt(M_MXFAST, 0);
+}
 
 /* Of the library's, not of ours: it may outlive whoever had the handle. */
 static atomic_int n_endings;
