@@ -277,11 +277,12 @@ static event_key_t key_of(slice_t name, event_key_t expected)
     return N_KEYS;
 }
 
-static bool get_pairs(mp_reader_t *reader, uint32_t n_pairs, event_t *out)
+/* Up to `last`. */
+static bool get_pairs(mp_reader_t *reader, uint32_t n_pairs, event_key_t last, event_t *out)
 {
     keys_t seen = 0;
     event_key_t expected = 0;
-    for (uint32_t i = 0; i < n_pairs; i++) {
+    for (uint32_t i = 0; i < n_pairs && expected <= last; i++) {
         slice_t name;
         if (!get_str(reader, &name))
             return false;
@@ -297,17 +298,29 @@ static bool get_pairs(mp_reader_t *reader, uint32_t n_pairs, event_t *out)
     return (seen & KEYS_ALWAYS) == KEYS_ALWAYS;
 }
 
-bool event_decode(slice_t bytes, event_t *out)
+static bool open_pairs(slice_t bytes, mp_reader_t *reader, uint32_t *n_pairs, event_t *out)
 {
     *out = (event_t){.at_us = INSTANT_NONE};
-    mp_reader_t reader = mp_reader(bytes);
-    const uint8_t *start = reader.at;
+    *reader = mp_reader(bytes);
+    const uint8_t *start = reader->at;
+    if (bytes.n_bytes > LIMIT_EVENT_BYTES || !mp_get_map(reader, n_pairs))
+        return false;
+    return reader->at - start == (*n_pairs <= 15 ? 1 : *n_pairs <= UINT16_MAX ? 3 : 5);
+}
+
+bool event_decode(slice_t bytes, event_t *out)
+{
+    mp_reader_t reader;
     uint32_t n_pairs = 0;
-    if (bytes.n_bytes > LIMIT_EVENT_BYTES || !mp_get_map(&reader, &n_pairs))
-        return false;
-    if (reader.at - start != (n_pairs <= 15 ? 1 : n_pairs <= UINT16_MAX ? 3 : 5))
-        return false;
-    return get_pairs(&reader, n_pairs, out) && mp_peek(&reader) == MP_END;
+    return open_pairs(bytes, &reader, &n_pairs, out) && get_pairs(&reader, n_pairs, N_KEYS, out) &&
+           mp_peek(&reader) == MP_END;
+}
+
+bool event_decode_head(slice_t bytes, event_t *out)
+{
+    mp_reader_t reader;
+    uint32_t n_pairs = 0;
+    return open_pairs(bytes, &reader, &n_pairs, out) && get_pairs(&reader, n_pairs, KEY_AT, out);
 }
 
 /* --- JSON --- */

@@ -82,6 +82,9 @@ void event_encode(const event_t *event, buf_t *out);
  * required key is missing or of a wrong type, or the bytes are not canonical. */
 bool event_decode(slice_t bytes, event_t *out);
 
+/* The same, but only the keys up to `at`, of an event that is known to be as it was written. */
+bool event_decode_head(slice_t bytes, event_t *out);
+
 /* Appends what clients of WebSocket and SSE get: the event without `v`, `was` and `after`, as JSON.
  * The pairs only, without braces, so that {"op":"event", can stand before them. */
 void event_put_client_json(const event_t *event, buf_t *out);
