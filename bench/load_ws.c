@@ -7,6 +7,7 @@
  * follower has the oldest. That finds the pace that all of them can take, where pushing harder only
  * fills queues until followers are told to resume. With a rate writes are due at fixed instants,
  * and latencies count from then. Without a writer it stays until its input ends. */
+#include "bench/dialect.h"
 #include "bench/load.h"
 
 #include <errno.h>
@@ -16,18 +17,17 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-#include "schema/uuid.h"
-
 #define MAX_EVENTS 512
 #define MAX_OPENING 64
 #define MAX_UNDER_WAY 256
 #define OPEN_US 30000000
 #define DRAIN_US 10000000
-#define HEAD_SHOWN 200
 
 static const char usage[] =
-    "usage: load_ws --port PORT --token TOKEN [--streams FILE] [--host ADDRESS] [--connections N]\n"
+    "usage: load_ws --port PORT [--token TOKEN] [--streams FILE] [--host ADDRESS] [--connections "
+    "N]\n"
     "               [--record FILE] [--targets FILE [--seconds S] [--window N | --rate R]]\n"
+    "               [--dialect taskwire|rooms|nats]\n"
     "\n"
     "streams: lines of `STREAM EPOCH REV`, which connections subscribe to in turn, from REV on "
     "(without:\n"
@@ -37,20 +37,12 @@ static const char usage[] =
     "record: a\n"
     "line `STREAM REV RECEIVED_US SENT_US` per frame. Prints one line of JSON.\n";
 
-typedef enum { OP_TEXT = 1, OP_CLOSE = 8, OP_PING = 9, OP_PONG = 10 } opcode_t;
-
 typedef enum {
     PEER_UPGRADING, /* the handshake is under way */
     PEER_ENTERING, /* welcome, or the answer to subscribe, is still to come */
     PEER_LIVE,
     PEER_GONE,
 } peer_state_t;
-
-typedef struct {
-    char id[UUID_TEXT_CHARS + 1];
-    char epoch[64];
-    int64_t rev;
-} stream_t;
 
 /* A follower, or the writer. */
 typedef struct {
@@ -59,9 +51,11 @@ typedef struct {
     const stream_t *stream; /* NULL: follows none */
     int64_t next_rev;
     int64_t opened_us;
+    buf_t rest; /* the start of a message whose end is in a later frame */
 } peer_t;
 
 typedef struct {
+    const dialect_t *dialect;
     const char *host;
     const char *port;
     const char *token;
@@ -101,57 +95,34 @@ typedef struct {
     latency_t latency; /* from a write's due instant to a follower */
 } load_t;
 
-/* --- frames to the server --- */
+/* --- to the server --- */
 
-/* A client's frame, masked as RFC 6455 wants it; a mask of zero is one as well. */
-static void put_frame(buf_t *out, opcode_t op, slice_t payload)
+static void send_frame(load_t *self, peer_t *peer, ws_opcode_t op, slice_t payload)
 {
-    static const uint8_t mask[4] = {0};
-    buf_append_byte(out, (uint8_t)(0x80 | op));
-    if (payload.n_bytes < 126) {
-        buf_append_byte(out, (uint8_t)(0x80 | payload.n_bytes));
-    } else {
-        if (payload.n_bytes > UINT16_MAX)
-            load_die("a message of %zu bytes is too large", payload.n_bytes);
-        buf_append_byte(out, 0x80 | 126);
-        buf_append_byte(out, (uint8_t)(payload.n_bytes >> 8));
-        buf_append_byte(out, (uint8_t)payload.n_bytes);
-    }
-    buf_append(out, mask, sizeof mask);
-    buf_append_slice(out, payload);
-}
-
-static void send_frame(load_t *self, peer_t *peer, opcode_t op, slice_t payload)
-{
-    put_frame(&peer->wire.out, op, payload);
+    ws_put_frame(&peer->wire.out, op, payload);
     /* A broken connection is told by the next read. */
     (void)wire_flush(&peer->wire, self->epoll, peer);
 }
 
-static void subscribe(load_t *self, peer_t *peer, int64_t after)
+static void enter(load_t *self, peer_t *peer, int64_t after)
 {
     buf_t text = {0};
-    buf_format(&text, "{\"op\":\"subscribe\",\"stream\":\"%s\",\"epoch\":\"%s\",\"after\":%lld}",
-               peer->stream->id, peer->stream->epoch, (long long)after);
-    send_frame(self, peer, OP_TEXT, buf_slice(&text));
+    self->dialect->enter(&text, peer->stream, after);
+    send_frame(self, peer, self->dialect->opcode, buf_slice(&text));
     buf_fini(&text);
 }
 
-static void send_command(load_t *self, int64_t due_us)
+static void send_write(load_t *self, int64_t due_us)
 {
     const char *target = self->targets[self->n_sent % self->n_targets];
-    char id[UUID_TEXT_CHARS];
-    uuid_t command = uuid_v7(load_wall_us());
     buf_t text = {0};
-    uuid_format(&command, id);
-    buf_format(&text, "{\"op\":\"command\",\"command\":{\"id\":\"%.*s\",\"op\":\"task.patch\"",
-               UUID_TEXT_CHARS, id);
-    buf_format(&text, ",\"list\":\"%.*s\",\"task\":\"%.*s\",\"data\":{\"title\":\"",
-               UUID_TEXT_CHARS, target, UUID_TEXT_CHARS, target + UUID_TEXT_CHARS + 1);
-    stamp_put(&text, due_us + load_wall_us() - load_mono_us());
-    buf_append_str(&text, "\"}}}");
     self->n_sent++;
-    send_frame(self, &self->peers[self->n_followers], OP_TEXT, buf_slice(&text));
+    self->dialect->write(&text, &self->streams[0], target,
+                         self->streams[0].rev + (int64_t)self->n_sent,
+                         due_us + load_wall_us() - load_mono_us());
+    if (!self->dialect->has_answers)
+        self->n_answered = self->n_sent;
+    send_frame(self, &self->peers[self->n_followers], self->dialect->opcode, buf_slice(&text));
     buf_fini(&text);
 }
 
@@ -191,23 +162,8 @@ static void note_delivery(load_t *self, const peer_t *peer, slice_t text)
                 (long long)(peer->next_rev - 1), (long long)self->wall_us, (long long)sent_us);
 }
 
-/* The rev of an event; -1 if it names none. Both keys stand at the front. */
-static int64_t rev_of(slice_t text)
+static void on_delivery(load_t *self, peer_t *peer, int64_t rev, slice_t text)
 {
-    size_t n_shown = text.n_bytes < HEAD_SHOWN ? text.n_bytes : HEAD_SHOWN;
-    const uint8_t *at = memmem(text.data, n_shown, "\"rev\":", 6);
-    const uint8_t *end = text.data + text.n_bytes;
-    if (at == NULL)
-        return -1;
-    int64_t rev = 0;
-    for (at += 6; at < end && *at >= '0' && *at <= '9'; at++)
-        rev = rev * 10 + (*at - '0');
-    return rev;
-}
-
-static void on_delivery(load_t *self, peer_t *peer, slice_t text)
-{
-    int64_t rev = rev_of(text);
     if (rev != peer->next_rev)
         self->n_gaps++;
     if (rev < peer->next_rev)
@@ -215,12 +171,6 @@ static void on_delivery(load_t *self, peer_t *peer, slice_t text)
     peer->next_rev = rev + 1;
     note_delivery(self, peer, text);
     note_progress(self, rev);
-}
-
-static bool starts_with(slice_t text, const char *prefix)
-{
-    size_t n = strlen(prefix);
-    return text.n_bytes >= n && memcmp(text.data, prefix, n) == 0;
 }
 
 static void go_live(load_t *self, peer_t *peer)
@@ -232,73 +182,99 @@ static void go_live(load_t *self, peer_t *peer)
     latency_add(&self->opening, load_mono_us() - peer->opened_us);
 }
 
-static void on_result(load_t *self, slice_t text)
+static void complain(const char *words, uint64_t n_before, slice_t text)
 {
-    self->n_answered++;
-    if (memmem(text.data, text.n_bytes, "\"ok\":true", 9) != NULL)
-        return;
-    if (self->n_refused++ == 0)
-        fprintf(stderr, "%s: refused: %.*s\n", program_invocation_short_name, (int)text.n_bytes,
-                (const char *)text.data);
+    if (n_before == 0)
+        fprintf(stderr, "%s: %s: %.*s\n", program_invocation_short_name, words,
+                (int)(text.n_bytes < 500 ? text.n_bytes : 500), (const char *)text.data);
 }
 
-static void on_text(load_t *self, peer_t *peer, slice_t text)
+static void on_message(load_t *self, peer_t *peer, const message_t *message)
 {
-    if (starts_with(text, "{\"op\":\"event\"") && peer->stream != NULL) {
-        on_delivery(self, peer, text);
-    } else if (starts_with(text, "{\"op\":\"welcome\"")) {
+    switch (message->what) {
+    case SAID_EVENT:
+        if (peer->stream != NULL)
+            on_delivery(self, peer, message->rev, message->text);
+        break;
+    case SAID_WELCOME:
         if (peer->stream == NULL)
             go_live(self, peer);
-    } else if (starts_with(text, "{\"op\":\"subscribed\"")) {
+        break;
+    case SAID_LIVE:
         go_live(self, peer);
-    } else if (starts_with(text, "{\"op\":\"result\"")) {
-        on_result(self, text);
-    } else if (starts_with(text, "{\"op\":\"reset\"") && peer->stream != NULL) {
+        break;
+    case SAID_REFUSED:
+        complain("refused", self->n_refused++, message->text);
+        self->n_answered++;
+        break;
+    case SAID_DONE:
+        self->n_answered++;
+        break;
+    case SAID_RESET:
         self->n_resets++;
-        subscribe(self, peer, peer->next_rev - 1);
-    } else if (self->n_odd++ == 0) {
-        fprintf(stderr, "%s: not expected: %.*s\n", program_invocation_short_name,
-                (int)(text.n_bytes < 500 ? text.n_bytes : 500), (const char *)text.data);
+        enter(self, peer, peer->next_rev - 1);
+        break;
+    case SAID_PING:
+        send_frame(self, peer, self->dialect->opcode, slice_str(self->dialect->pong));
+        break;
+    case SAID_ODD:
+        complain("not expected", self->n_odd++, message->text);
+        break;
+    case SAID_NOTHING:
+        break;
     }
 }
 
-/* --- frames from the server --- */
-
-/* The length of the whole frame at the start of the bytes, 0 if more must come. */
-static size_t frame_bytes(slice_t bytes, slice_t *payload)
+/* Takes the messages that are whole; returns the bytes that they took. */
+static size_t take_messages(load_t *self, peer_t *peer, slice_t bytes)
 {
-    const uint8_t *at = bytes.data;
-    if (bytes.n_bytes < 2)
-        return 0;
-    if ((at[0] & 0xf0) != 0x80 || (at[1] & 0x80) != 0)
-        load_die("a frame is masked, in fragments or of an extension");
-    size_t n_length = at[1] == 127 ? 8 : at[1] == 126 ? 2 : 0;
-    if (bytes.n_bytes < 2 + n_length)
-        return 0;
-    uint64_t n_payload = n_length == 0 ? at[1] : 0;
-    for (size_t i = 0; i < n_length; i++)
-        n_payload = n_payload << 8 | at[2 + i];
-    if (bytes.n_bytes - 2 - n_length < n_payload)
-        return 0;
-    *payload = slice_of(at + 2 + n_length, (size_t)n_payload);
-    return 2 + n_length + (size_t)n_payload;
+    size_t n_taken = 0;
+    while (n_taken < bytes.n_bytes) {
+        message_t message;
+        size_t n =
+            self->dialect->read(slice_of(bytes.data + n_taken, bytes.n_bytes - n_taken), &message);
+        if (n == 0)
+            break;
+        n_taken += n;
+        on_message(self, peer, &message);
+    }
+    return n_taken;
 }
 
-static void on_frame(load_t *self, peer_t *peer, opcode_t op, slice_t payload)
+static void on_data(load_t *self, peer_t *peer, slice_t payload)
+{
+    bool has_rest = peer->rest.n_bytes > 0;
+    if (has_rest) {
+        buf_append_slice(&peer->rest, payload);
+        payload = buf_slice(&peer->rest);
+    }
+    size_t n_taken = take_messages(self, peer, payload);
+    slice_t rest = slice_of(payload.data + n_taken, payload.n_bytes - n_taken);
+    if (has_rest) {
+        memmove(peer->rest.data, rest.data, rest.n_bytes);
+        peer->rest.n_bytes = rest.n_bytes;
+    } else {
+        buf_append_slice(&peer->rest, rest);
+    }
+}
+
+static void on_frame(load_t *self, peer_t *peer, ws_opcode_t op, slice_t payload)
 {
     switch (op) {
-    case OP_TEXT:
-        on_text(self, peer, payload);
+    case WS_TEXT:
+    case WS_BINARY:
+    case WS_MORE:
+        on_data(self, peer, payload);
         break;
-    case OP_PING:
-        send_frame(self, peer, OP_PONG, payload);
+    case WS_PING:
+        send_frame(self, peer, WS_PONG, payload);
         break;
-    case OP_CLOSE:
+    case WS_CLOSE:
         if (payload.n_bytes >= 2)
             fprintf(stderr, "%s: closed with %d\n", program_invocation_short_name,
                     payload.data[0] << 8 | payload.data[1]);
         break;
-    case OP_PONG:
+    case WS_PONG:
         break;
     }
 }
@@ -309,40 +285,36 @@ static void open_peer(load_t *self, peer_t *peer)
 {
     peer->opened_us = load_mono_us();
     wire_open(&peer->wire, self->epoll, self->host, self->port, peer);
-    buf_t *out = &peer->wire.out;
-    buf_format(out, "GET /v1/ws HTTP/1.1\r\nHost: %s:%s\r\nUpgrade: websocket\r\n", self->host,
-               self->port);
-    buf_append_str(out, "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-                        "Sec-WebSocket-Key: dGFza3dpcmUtYmVuY2gtMQ==\r\n"
-                        "Sec-WebSocket-Protocol: taskwire.v1.json\r\n");
-    buf_format(out, "Authorization: Bearer %s\r\n\r\n", self->token);
+    ws_put_handshake(&peer->wire.out, self->host, self->port, self->dialect->path,
+                     self->dialect->protocol, self->token);
     (void)wire_flush(&peer->wire, self->epoll, peer);
 }
 
 /* Takes the answer to the handshake; 0 if it is not whole yet. */
 static size_t take_handshake(load_t *self, peer_t *peer, slice_t bytes)
 {
-    const uint8_t *end = memmem(bytes.data, bytes.n_bytes, "\r\n\r\n", 4);
-    if (end == NULL)
+    size_t n_taken = ws_take_handshake(bytes);
+    if (n_taken == 0)
         return 0;
-    if (!starts_with(bytes, "HTTP/1.1 101"))
-        load_die("no WebSocket: %.*s", (int)(end - bytes.data), (const char *)bytes.data);
     peer->state = PEER_ENTERING;
     if (peer->stream != NULL) {
         peer->next_rev = peer->stream->rev + 1;
-        subscribe(self, peer, peer->stream->rev);
+        enter(self, peer, peer->stream->rev);
+    } else if (!self->dialect->has_welcome) {
+        go_live(self, peer);
     }
-    return (size_t)(end - bytes.data) + 4;
+    return n_taken;
 }
 
 static size_t take_one(load_t *self, peer_t *peer, slice_t bytes)
 {
+    ws_opcode_t op;
     slice_t payload;
     if (peer->state == PEER_UPGRADING)
         return take_handshake(self, peer, bytes);
-    size_t n_taken = frame_bytes(bytes, &payload);
+    size_t n_taken = ws_take_frame(bytes, &op, &payload);
     if (n_taken > 0)
-        on_frame(self, peer, (opcode_t)(bytes.data[0] & 0x0f), payload);
+        on_frame(self, peer, op, payload);
     return n_taken;
 }
 
@@ -445,7 +417,7 @@ static void write_on(load_t *self)
     for (int64_t now_us = self->start_us; now_us < self->end_us + DRAIN_US;
          now_us = load_mono_us()) {
         while (may_write(self, now_us))
-            send_command(self, self->rate > 0 ? due_us(self) : now_us);
+            send_write(self, self->rate > 0 ? due_us(self) : now_us);
         bool is_done = self->n_answered == self->n_sent && self->n_everywhere == self->n_sent;
         if (now_us >= self->end_us && (is_done || self->n_gone > 0))
             break;
@@ -511,6 +483,8 @@ static void take_option(load_t *self, const char *name, const char *value)
         self->port = value;
     else if (strcmp(name, "token") == 0)
         self->token = value;
+    else if (strcmp(name, "dialect") == 0)
+        self->dialect = dialect_find(value);
     else if (strcmp(name, "streams") == 0)
         read_streams(self, value);
     else if (strcmp(name, "targets") == 0)
@@ -529,13 +503,19 @@ static void take_option(load_t *self, const char *name, const char *value)
 
 static void read_options(load_t *self, int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"host", required_argument, NULL, 'o'},    {"port", required_argument, NULL, 'o'},
-        {"token", required_argument, NULL, 'o'},   {"streams", required_argument, NULL, 'o'},
-        {"targets", required_argument, NULL, 'o'}, {"connections", required_argument, NULL, 'o'},
-        {"seconds", required_argument, NULL, 'o'}, {"window", required_argument, NULL, 'o'},
-        {"rate", required_argument, NULL, 'o'},    {"record", required_argument, NULL, 'o'},
-        {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0}};
+    static const struct option options[] = {{"host", required_argument, NULL, 'o'},
+                                            {"port", required_argument, NULL, 'o'},
+                                            {"token", required_argument, NULL, 'o'},
+                                            {"streams", required_argument, NULL, 'o'},
+                                            {"targets", required_argument, NULL, 'o'},
+                                            {"connections", required_argument, NULL, 'o'},
+                                            {"seconds", required_argument, NULL, 'o'},
+                                            {"window", required_argument, NULL, 'o'},
+                                            {"rate", required_argument, NULL, 'o'},
+                                            {"record", required_argument, NULL, 'o'},
+                                            {"dialect", required_argument, NULL, 'o'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {NULL, 0, NULL, 0}};
     int place;
     int found;
     while ((found = getopt_long(argc, argv, "", options, &place)) == 'o')
@@ -545,7 +525,7 @@ static void read_options(load_t *self, int argc, char **argv)
         exit(0);
     }
     bool has_one_stream = self->targets == NULL || self->n_streams == 1;
-    if (self->port == NULL || self->token == NULL || !has_one_stream || optind != argc ||
+    if (self->port == NULL || self->dialect == NULL || !has_one_stream || optind != argc ||
         found != -1) {
         fputs(usage, stderr);
         exit(64);
@@ -568,8 +548,10 @@ static void make_peers(load_t *self)
 
 static void free_all(load_t *self)
 {
-    for (size_t i = 0; i < self->n_peers; i++)
+    for (size_t i = 0; i < self->n_peers; i++) {
         wire_close(&self->peers[i].wire);
+        buf_fini(&self->peers[i].rest);
+    }
     if (self->record != NULL)
         fclose(self->record);
     load_free_lines(self->targets, self->n_targets);
@@ -581,6 +563,7 @@ static void free_all(load_t *self)
 int main(int argc, char **argv)
 {
     static load_t self = {.host = "127.0.0.1", .n_followers = 1, .seconds = 5, .window = 32};
+    self.dialect = dialect_find("taskwire");
     read_options(&self, argc, argv);
     load_raise_files();
     make_peers(&self);

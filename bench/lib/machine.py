@@ -32,16 +32,25 @@ def pids():
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 
 
+def family_of(pid):
+    """The process and what it has started, and so on."""
+    parents = {child: stat[0] for child in pids() if (stat := stat_of(child)) is not None}
+    family = [pid]
+    for member in family:
+        family += [child for child, parent in parents.items() if parent == member]
+    return family
+
+
 def threads_of(pid):
-    """CPU by name of thread, in microseconds."""
+    """CPU by name of thread, in microseconds, of a process and what it has started."""
     found = {}
-    for tid in os.listdir(f"/proc/{pid}/task"):
+    for task in [f"/proc/{member}/task/{tid}" for member in family_of(pid) for tid in os.listdir(f"/proc/{member}/task")]:
         try:
-            with open(f"/proc/{pid}/task/{tid}/comm") as file:
+            with open(f"{task}/comm") as file:
                 name = file.read().strip()
         except (FileNotFoundError, ProcessLookupError):
             continue
-        found[name] = found.get(name, 0) + (run_us(f"/proc/{pid}/task/{tid}") or 0)
+        found[name] = found.get(name, 0) + (run_us(task) or 0)
     return found
 
 
@@ -73,7 +82,7 @@ def postgres_use(postmaster):
 
 
 class Sample:
-    """CPU used so far by taskwire and its threads, by PostgreSQL and its live backends, and by the machine."""
+    """CPU used so far by the server and its threads, by PostgreSQL and its live backends, and by the machine."""
 
     def __init__(self, server, postmaster):
         self.at = time.monotonic()

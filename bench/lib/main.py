@@ -15,9 +15,11 @@ import report
 import world as w
 from kafka_measures import KafkaMeasures
 from measures import Measures
+from rival_measures import RivalMeasures
 from time_measures import TimeMeasures
 
 SUITES = {"http": ["memory", "start", "get", "patch", "one-list", "latency", "fan-out"],
+          "rivals": ["wrk", "crud", "rooms"],
           "time": ["wheel", "pending", "register", "fire", "steady"],
           "kafka": ["bridge", "latency"]}
 
@@ -81,7 +83,8 @@ def main():
         elif options.suite == "kafka":
             measures = KafkaMeasures(world, options, note)
         else:
-            measures = Measures(world, options.seconds, options.repeat, options.quick, note)
+            kind = RivalMeasures if options.suite == "rivals" else Measures
+            measures = kind(world, options.seconds, options.repeat, options.quick, note)
         for name in SUITES[options.suite]:
             if name in options.only:
                 result["rows"] += getattr(measures, "measure_" + name.replace("-", "_"))()

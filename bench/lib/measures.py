@@ -37,16 +37,20 @@ class Measures:
 
     # --- one run of a load generator ---
 
-    def load(self, program, *options):
-        return [os.path.join(self.world.loads, program), "--port", str(self.world.server.port), *map(str, options)]
+    # `server` is who is measured: taskwire, or another.
 
-    def watch(self, command, operations):
+    def load(self, program, *options, server=None):
+        server = server or self.world.server
+        return [os.path.join(self.world.loads, program), "--port", str(server.port), *map(str, options)]
+
+    def watch(self, command, operations, server=None):
         """Runs it and returns what it printed, with the CPU that everybody used per operation."""
+        server = server or self.world.server
         names = self.world.backend_names()
         load_before = w.children_cpu_us()
-        before = machine.Sample(self.world.server.pid, self.world.postmaster)
+        before = machine.Sample(server.pid, self.world.postmaster)
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-        after = machine.Sample(self.world.server.pid, self.world.postmaster)
+        after = machine.Sample(server.pid, self.world.postmaster)
         if done.returncode != 0:
             raise w.Failed(f"{command[0]} ended with {done.returncode}")
         run = json.loads(done.stdout)
@@ -55,12 +59,12 @@ class Measures:
         run["is_disturbed"] = use.is_disturbed()
         return run
 
-    def http(self, method, connections, tasks, seconds=None, rate=None, author=None):
+    def http(self, method, connections, tasks, seconds=None, rate=None, author=None, server=None):
         options = ["--method", method, "--connections", connections, "--seconds", seconds or self.seconds,
                    "--targets", self.world.http_targets(tasks, author)]
         if rate:
             options += ["--rate", rate]
-        run = self.watch(self.load("load_http", *options), lambda found: found["answers"])
+        run = self.watch(self.load("load_http", *options, server=server), lambda found: found["answers"], server)
         if run["good"] != run["answers"] or run["unanswered"] + run["closed"] + run["unreadable"] > 0:
             raise w.Failed(f"not every {method} succeeded: {run}")
         return run

@@ -19,7 +19,8 @@ def verdict(row):
     def said(words, is_reached):
         return f"{words}: {'reached' if is_reached else 'MISSED'}"
     if row.get("target_ratio"):
-        return said(f"≥ {row['target_ratio']} × pgbench", row["ratios"]["pgbench"]["median"] >= row["target_ratio"])
+        peer = next(iter(row["ratios"]))
+        return said(f"≥ {row['target_ratio']} × {peer}", row["ratios"][peer]["median"] >= row["target_ratio"])
     if row.get("target"):
         return said(f"≥ {row['target']:,}/s", row["taskwire"]["median"] >= row["target"])
     if row.get("target_most"):
@@ -28,7 +29,7 @@ def verdict(row):
 
 
 def all_runs(row):
-    for key in ("taskwire", "pgbench", "pipelined"):
+    for key in ("taskwire", *row.get("ratios", {})):
         yield from row.get(key, {}).get("runs", [])
     yield from row.get("runs", [])
 
@@ -66,13 +67,33 @@ def rate_line(row, mark):
     return [*cells, verdict(row)]
 
 
+def is_rival(row):
+    """Beside another server, and not beside the same SQL."""
+    return any(name not in ("pgbench", "pipelined") for name in row.get("ratios", {}))
+
+
+def rivals(rows):
+    lines = []
+    for row in filter(is_rival, rows):
+        mark = " (!)" if is_disturbed(row) else ""
+        for i, (name, ratio) in enumerate(row["ratios"].items()):
+            mine = [row["title"] + mark, figure(row["taskwire"], row["unit"])] if i == 0 else ["", ""]
+            lines.append([*mine, name, figure(row[name], row["unit"]), f"{ratio['median']:.2f} ±{ratio['spread'] * 50:.0f} %",
+                          verdict(row) if i == 0 else ""])
+    if lines:
+        print_table(["measure (median ± half the spread)", "taskwire", "beside", "", "ratio", "to reach"], lines)
+
+
 def rates(rows):
     lines = []
     for row in rows:
+        if is_rival(row):
+            continue
         mark = " (!)" if is_disturbed(row) else ""
         lines += figure_lines(row, mark) if "figures" in row else [rate_line(row, mark)]
-    print_table(["measure (median ± half the spread)", "taskwire", "pgbench", "ratio", "pgbench, pipelined", "ratio", "to reach"],
-                lines)
+    if lines:
+        print_table(["measure (median ± half the spread)", "taskwire", "pgbench", "ratio", "pgbench, pipelined", "ratio",
+                     "to reach"], lines)
 
 
 def middle(runs):
@@ -94,7 +115,7 @@ def largest(found, n):
 def with_runs(rows, key):
     """Each row and peer that has such figures: the row, the name in the first column, the run to show."""
     for row in rows:
-        for name in ("taskwire", "pgbench", "pipelined"):
+        for name in ("taskwire", *row.get("ratios", {})):
             runs = row.get(name, {}).get("runs") or (row.get("runs") if name == "taskwire" else None)
             if runs and key in runs[0]:
                 yield name, row["title"] if name == "taskwire" else f"    {name}", middle(runs)
@@ -146,6 +167,7 @@ def show(result):
         print(f"WARNING: {warning}")
     print()
     rates(result["rows"])
+    rivals(result["rows"])
     latencies(result["rows"])
     cpu(result["rows"])
     backlogs(result["rows"])
