@@ -63,7 +63,10 @@ bool eventlog_row(const pg_result_t *result, int row, log_event_t *out)
         .at_us = pg_instant(result, row, 8),
         .digest = pg_bytes(result, row, 10),
         .body = pg_bytes(result, row, 11),
+        .trace = pg_bytes(result, row, 12),
     };
+    if (out->trace.n_bytes != TRACE_BYTES)
+        out->trace = slice_none(); /* who reads on need not ask */
     out->shard = (uint8_t)(shard & (N_SHARDS - 1));
     if (shard < 0 || shard >= N_SHARDS || epoch.n_bytes != EPOCH_CHARS ||
         out->digest.n_bytes != DIGEST_BYTES)

@@ -12,8 +12,9 @@
 #define EVENTLOG_READ_BYTES (8 * 1024 * 1024)
 
 /* The columns of an event, for statements of others: they must be the first ones, in this order. */
-#define EVENTLOG_COLUMNS "id, shard, stream, rev, type, task, command, by, at, epoch, digest, body"
-#define EVENTLOG_N_COLUMNS 12
+#define EVENTLOG_COLUMNS                                                                           \
+    "id, shard, stream, rev, type, task, command, by, at, epoch, digest, body, trace"
+#define EVENTLOG_N_COLUMNS 13
 
 /* Reads them; the event borrows from the result. False: no row that the writer could have made; the
  * shard is filled in all the same if it is one. */

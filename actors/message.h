@@ -82,9 +82,6 @@ bool result_decode(mp_reader_t *reader, result_t *out);
 
 /* --- EVENTS --- */
 
-/* Of a W3C trace context: trace id (16), id of the parent span (8), flags. */
-#define TRACE_BYTES 25
-
 /* An event as the log has it: header and digest from the row, the body as it was written. */
 typedef struct {
     int64_t id;

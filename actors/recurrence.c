@@ -28,6 +28,7 @@ typedef struct {
     int64_t event_id;
     uuid_t stream;
     int64_t rev;
+    trace_t trace; /* of the event */
     uuid_t successor; /* that it would make */
     uuid_t leaver; /* who was removed; */
     int64_t n_releases; /* commands sent about his tasks */
@@ -210,7 +211,17 @@ static void release_more(cause_t *cause)
     command_t command;
     recurrence_release(&cause->stream, cause->rev, &cause->leaver, ++cause->n_releases,
                        cause->batch->arena, &command);
+    command.trace = trace_child(&cause->trace, &command.id);
     commander_send(cause->batch->owner->commander, &command, on_released, cause);
+}
+
+static cause_t cause_of(recurrence_batch_t *batch, const log_event_t *row)
+{
+    return (cause_t){.batch = batch,
+                     .event_id = row->id,
+                     .stream = row->stream,
+                     .rev = row->rev,
+                     .trace = trace_of(row->trace)};
 }
 
 static void handle_removal(recurrence_batch_t *batch, const log_event_t *row)
@@ -218,7 +229,7 @@ static void handle_removal(recurrence_batch_t *batch, const log_event_t *row)
     event_t event;
     slice_t account;
     cause_t *cause = arena_alloc(batch->arena, sizeof *cause);
-    *cause = (cause_t){.batch = batch, .event_id = row->id, .stream = row->stream, .rev = row->rev};
+    *cause = cause_of(batch, row);
     if (row->body.data == NULL)
         return; /* purged: nobody knows who it was */
     mp_reader_t reader = mp_reader(slice_none());
@@ -244,7 +255,7 @@ static void handle_event(recurrence_t *self, recurrence_batch_t *batch, const lo
     if (row->body.data == NULL)
         return; /* purged: there is nothing left to repeat */
     cause_t *cause = arena_alloc(batch->arena, sizeof *cause);
-    *cause = (cause_t){.batch = batch, .event_id = row->id, .stream = row->stream, .rev = row->rev};
+    *cause = cause_of(batch, row);
     if (!event_decode(row->body, &event)) {
         reject(batch, cause, slice_str("the event cannot be read"));
         return;
@@ -258,6 +269,7 @@ static void handle_event(recurrence_t *self, recurrence_batch_t *batch, const lo
     case SUCCESSION_NEXT:
         batch->n_open++;
         cause->successor = command.task;
+        command.trace = trace_child(&cause->trace, &command.id);
         commander_send(self->commander, &command, on_result, cause);
         break;
     }

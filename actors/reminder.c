@@ -161,6 +161,7 @@ static void fire(reminder_actor_t *self, const near_key_t *key, arena_t *arena)
     command.id =
         uuid_derive(&space, arena_format(arena, "remind:%lld", (long long)key->fire_at_us));
     command.data = buf_slice(&data);
+    command.trace = trace_child(&key->trace, &command.id);
     command_fingerprint(&command);
     commander_send(self->commander, &command, on_result, firing);
     buf_fini(&data);
@@ -317,19 +318,16 @@ static void note_fired(reminder_actor_t *self, const near_key_t *key)
     self->fired[self->n_fired++] = *key;
 }
 
-/* What is due already is left to the rows: when the log is read again, most of that has fired. So
- * is what other time zone data moves, since it may have fired at its former instant. */
+/* What is due already is left to the rows: when the log is read again, most of that has fired. */
 static void on_news(void *arg, reminder_tells_t tells, const reminder_news_t *news)
 {
     reminder_actor_t *self = arg;
     if (tells == TELLS_FIRED) {
-        near_key_t key = {news->task, news->fired.id, news->fired.fire_at_us};
+        near_key_t key = {news->task, news->fired.id, news->fired.fire_at_us, news->trace};
         note_fired(self, &key);
     }
-    if (tells == TELLS_MOVED)
-        self->must_reset = self->must_sweep = true;
-    for (uint32_t i = 0; tells == TELLS_WANTED && i < news->n_wanted; i++) {
-        near_key_t key = {news->task, news->wanted[i].id, news->wanted[i].fire_at_us};
+    for (uint32_t i = 0; i < news->n_wanted; i++) {
+        near_key_t key = {news->task, news->wanted[i].id, news->wanted[i].fire_at_us, news->trace};
         if (key.fire_at_us > self->now.wall_us && self->is_leading)
             near_offer(self->near, &key);
         else if (key.fire_at_us > news->at_us)

@@ -14,11 +14,12 @@
 
 static const pg_stmt_t select_epoch = {"SELECT epoch FROM log_epoch"};
 static const pg_stmt_t select_page = {
-    "SELECT task, reminder, fire_at FROM reminder WHERE state = 0 AND"
+    "SELECT task, reminder, fire_at, trace FROM reminder WHERE state = 0 AND"
     " (fire_at, task, reminder) > ($1::timestamptz, $2::uuid, $3::uuid) AND"
     " fire_at <= $4::timestamptz ORDER BY fire_at, task, reminder LIMIT $5::bigint"};
 static const pg_stmt_t select_overdue = {
-    "SELECT task, reminder, fire_at FROM reminder WHERE state = 0 AND fire_at >= $1::timestamptz"
+    "SELECT task, reminder, fire_at, trace FROM reminder WHERE state = 0 AND"
+    " fire_at >= $1::timestamptz"
     " AND fire_at <= $2::timestamptz ORDER BY fire_at, task, reminder LIMIT $3::bigint"};
 static const pg_stmt_t mark_missed = {
     SAME(3) ", late AS MATERIALIZED (SELECT task, reminder FROM reminder WHERE state = 0 AND"
@@ -30,7 +31,7 @@ static const pg_stmt_t mark_missed = {
             " INSERT INTO reminder_past (list, fire_at, task, reminder, whom, account)"
             " SELECT * FROM missed ON CONFLICT DO NOTHING"};
 static const pg_stmt_t end_refused = {
-    SAME(4) " UPDATE reminder r SET state = 4 FROM unnest($1::uuid[], $2::uuid[],"
+    SAME(4) " UPDATE reminder r SET state = 2 FROM unnest($1::uuid[], $2::uuid[],"
             " $3::timestamptz[]) AS k(task, reminder, fire_at) WHERE r.task = k.task AND"
             " r.reminder = k.reminder AND r.fire_at = k.fire_at AND r.state + 0 = 0 AND"
             " EXISTS (SELECT 1 FROM same)"};
@@ -47,8 +48,9 @@ static void on_keys(void *arg, pg_fate_t fate, const pg_result_t *result)
         return;
     found->n = (size_t)pg_rows(result);
     for (int row = 0; row < pg_rows(result); row++)
-        found->keys[row] = (near_key_t){pg_uuid(result, row, 0), pg_uuid(result, row, 1),
-                                        pg_instant(result, row, 2)};
+        found->keys[row] =
+            (near_key_t){pg_uuid(result, row, 0), pg_uuid(result, row, 1),
+                         pg_instant(result, row, 2), trace_of(pg_bytes(result, row, 3))};
 }
 
 static void on_changed(void *arg, pg_fate_t fate, const pg_result_t *result)

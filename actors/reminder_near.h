@@ -11,6 +11,7 @@
 #define TASKWIRE_REMINDER_NEAR_H
 
 #include "schema/instant.h"
+#include "schema/trace.h"
 #include "schema/uuid.h"
 
 /* One firing: of this reminder of this task at this instant. */
@@ -18,6 +19,7 @@ typedef struct {
     uuid_t task;
     uuid_t reminder; /* unique within its task only */
     int64_t fire_at_us;
+    trace_t trace; /* no part of what it is: of the event that set it */
 } near_key_t;
 
 /* Which rows are to be loaded: the first `limit` in the order of (instant, task, reminder) that are

@@ -16,7 +16,6 @@
 typedef enum {
     TELLS_NOTHING,
     TELLS_WANTED, /* the reminders that the task has now, none if it is not live */
-    TELLS_MOVED, /* the same, but only other time zone data has moved them */
     TELLS_FIRED, /* that one fired */
     TELLS_DISMISSED, /* that an account has seen one */
     TELLS_WRONG, /* it cannot be read */
@@ -37,6 +36,7 @@ typedef struct {
     int64_t event_id;
     int64_t at_us;
     bool is_new; /* for TELLS_WANTED: the task was created, there was none before */
+    trace_t trace;
     wanted_t wanted[LIMIT_REMINDERS];
     uint32_t n_wanted;
     wanted_t fired; /* for TELLS_FIRED, and TELLS_DISMISSED: by `account`, up to that instant */

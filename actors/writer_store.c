@@ -96,11 +96,12 @@ static const pg_stmt_t update_tasks = {
     " FROM " TASK_ROWS " WHERE t.id = k.id"};
 static const pg_stmt_t insert_events = {
     "INSERT INTO event (shard, stream, rev, type, task, command, by, is_answer, at, epoch, digest, "
-    "salt, fingerprint, body)"
+    "salt, fingerprint, body, trace)"
     " SELECT unnest($1::smallint[]), unnest($2::uuid[]), unnest($3::bigint[]), "
     "unnest($4::smallint[]), unnest($5::uuid[]), unnest($6::uuid[]), unnest($7::uuid[]),"
     " unnest($8::boolean[]), unnest($10::timestamptz[]), $9::text, unnest($11::bytea[]), "
-    "unnest($12::bytea[]), unnest($13::bytea[]), unnest($14::bytea[])"};
+    "unnest($12::bytea[]), unnest($13::bytea[]), unnest($14::bytea[]), "
+    "unnest($15::bytea[])"};
 
 static void on_stored(void *arg, pg_fate_t fate, const pg_result_t *result)
 {
@@ -416,6 +417,7 @@ static void store_events(lane_t *self)
            pg_array_text(params, row->is_answer ? slice_of(seals[i_].fingerprint, FINGERPRINT_BYTES)
                                                 : slice_none()));
     EVENTS(PG_BYTEA, pg_array_text(params, row->body));
+    EVENTS(PG_BYTEA, pg_array_text(params, trace_slice(&row->trace)));
     queue(self, &insert_events);
 }
 

@@ -135,9 +135,18 @@ static void on_result(void *arg, const result_t *result)
     call_release(self);
 }
 
+void call_trace(const call_t *self, command_t *command)
+{
+    trace_t trace;
+    if (self->request != NULL &&
+        trace_parse(request_header(self->request, HEADER_TRACEPARENT), &trace))
+        command->trace = trace_child(&trace, &command->id);
+}
+
 void call_submit(call_t *self, command_t *command, call_result_f *next)
 {
     self->on_result = next;
+    call_trace(self, command);
     err_t err = submit_command(self->gateway->submits, command, on_result, self, &self->submitted);
     if (err == ERR_OK)
         self->n_refs++;

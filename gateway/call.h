@@ -67,7 +67,9 @@ void call_read(call_t *self, const pg_stmt_t *stmt, const pg_params_t *params, c
 /* Reads a task that the caller and his token may see; `next` gets it, or NULL. A failure is
  * answered. */
 void call_read_task(call_t *self, const uuid_t *task, call_task_f *next);
-/* Sends a command; `next` gets the result, which may be a refusal (call_succeeded). */
+/* Has the command go back to what the request goes back to, if that says so by a traceparent. */
+void call_trace(const call_t *self, command_t *command);
+/* Sends a command, traced so; `next` gets the result, which may be a refusal (call_succeeded). */
 void call_submit(call_t *self, command_t *command, call_result_f *next);
 /* Whether the command was applied, now or before; else the refusal is answered. */
 bool call_succeeded(call_t *self, const result_t *result);

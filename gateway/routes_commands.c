@@ -203,6 +203,7 @@ static void send(call_t *call, drafts_t *drafts)
             continue;
         }
         commands[n] = drafts->items[i].command;
+        call_trace(call, &commands[n]);
         items[n++] = &self->items[i];
     }
     self->n_waiting = n + 1; /* one is ours, so that it is still there below */

@@ -205,7 +205,7 @@ void apply_emit(apply_t *self, stream_t *stream, event_t event)
     event.command = self->command->id;
     event.by = self->command->author;
     event.at_us = self->now_us;
-    state_event_t stored = {.event = event};
+    state_event_t stored = {.event = event, .trace = self->command->trace};
     memcpy(stored.fingerprint, self->command->fingerprint, FINGERPRINT_BYTES);
     state_put_event(self->state, &stored);
     stream->head = event.rev;

@@ -11,7 +11,7 @@
 #include "schema/data.h"
 #include "schema/limits.h"
 
-#define N_ENCODED_FIELDS 14
+#define N_ENCODED_FIELDS 15
 #define MAX_SORTED_FIELDS 32
 #define MAX_FINGERPRINT_DEPTH 16
 
@@ -76,6 +76,10 @@ void command_encode(const command_t *command, buf_t *out)
         mp_put_nil(out);
     else
         mp_put_raw(out, command->data);
+    if (trace_is_none(&command->trace))
+        mp_put_nil(out);
+    else
+        mp_put_bin(out, trace_slice(&command->trace));
     mp_put_int(out, command->n_bulk);
     mp_put_int(out, command->reply_to);
     mp_put_int(out, (int64_t)command->tag);
@@ -132,6 +136,12 @@ static bool get_data(mp_reader_t *reader, slice_t *out)
     return mp_peek(reader) == MP_NIL ? mp_get_nil(reader) : mp_get_raw(reader, out);
 }
 
+static bool get_trace(mp_reader_t *reader, trace_t *out)
+{
+    return mp_peek(reader) == MP_NIL ? mp_get_nil(reader)
+                                     : get_bytes(reader, out->bytes, TRACE_BYTES);
+}
+
 bool command_decode(mp_reader_t *reader, arena_t *arena, command_t *out)
 {
     *out = (command_t){0};
@@ -144,8 +154,9 @@ bool command_decode(mp_reader_t *reader, arena_t *arena, command_t *out)
               mp_get_int(reader, &out->expect) && get_u32(reader, &out->scopes) &&
               get_lists(reader, arena, out) &&
               get_bytes(reader, out->fingerprint, FINGERPRINT_BYTES) &&
-              get_data(reader, &out->data) && get_u32(reader, &out->n_bulk) &&
-              get_u32(reader, &out->reply_to) && mp_get_int(reader, &tag);
+              get_data(reader, &out->data) && get_trace(reader, &out->trace) &&
+              get_u32(reader, &out->n_bulk) && get_u32(reader, &out->reply_to) &&
+              mp_get_int(reader, &tag);
     out->tag = (uint64_t)tag;
     return ok;
 }

@@ -11,6 +11,7 @@
 #include "schema/event.h"
 #include "schema/mp.h"
 #include "schema/shard.h"
+#include "schema/trace.h"
 
 #define FINGERPRINT_BYTES 16
 
@@ -80,6 +81,7 @@ typedef struct {
     uint32_t n_lists;
     uint8_t fingerprint[FINGERPRINT_BYTES]; /* of what the client asked; see command_fingerprint */
     slice_t data; /* a msgpack map, or absent */
+    trace_t trace; /* of this hop: what its events carry on */
     uint32_t n_bulk; /* so many commands, this one and those behind it in the message, are done all
                         or none; 0: it stands for itself, or belongs to one before it */
     uint32_t reply_to; /* whose inbox takes the result (actors/network.h) */

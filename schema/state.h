@@ -130,6 +130,7 @@ typedef struct {
     slice_t body; /* the canonical bytes */
     bool is_answer; /* the one that the command's answer names, and its id is found by */
     uint8_t fingerprint[FINGERPRINT_BYTES];
+    trace_t trace; /* of its command */
 } state_event_t;
 
 typedef struct state state_t;

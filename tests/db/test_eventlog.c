@@ -35,6 +35,7 @@ typedef struct {
     log_event_t event; /* the latest, without its slices */
     char body[8];
     bool is_body_absent;
+    trace_t trace;
     int n_ends;
     eventlog_end_t end;
 } heard_t;
@@ -51,6 +52,8 @@ static void on_event(void *arg, const log_event_t *event)
     self->n_bytes += event->body.n_bytes;
     self->event = *event;
     self->is_body_absent = event->body.data == NULL;
+    self->trace = trace_of(event->trace);
+    assert_true(event->trace.data == NULL || event->trace.n_bytes == TRACE_BYTES);
     snprintf(self->body, sizeof self->body, "%.*s",
              event->body.n_bytes > 7 ? 7 : (int)event->body.n_bytes,
              (const char *)event->body.data);
@@ -204,6 +207,29 @@ static void what_was_purged_has_no_body(void **state)
     read_stream(&stream, 0, 100);
     assert_int_equal(heard.n, N_REVS);
     assert_false(heard.is_body_absent);
+}
+
+static void an_event_has_its_trace_and_what_is_none_is_left_out(void **state)
+{
+    (void)state;
+    uuid_t stream = stream_id(310);
+    script(database.url, EVENTS
+           "SELECT 46, '01000000-0000-0000-0000-000000000136', rev, 2, NULL, gen_random_uuid(),"
+           " gen_random_uuid(), false, now(), '0123456789abcdef', decode(repeat('11', 32), 'hex'),"
+           " NULL, 'x' FROM generate_series(1, 3) rev");
+    script(database.url,
+           "ALTER TABLE event DISABLE TRIGGER USER; UPDATE event SET trace = decode(repeat('ab', "
+           "CASE rev WHEN 1 THEN 25 ELSE 24 END), 'hex') WHERE rev < 3 AND stream = "
+           "'01000000-0000-0000-0000-000000000136'; ALTER TABLE event ENABLE ALWAYS TRIGGER "
+           "event_rows; ALTER TABLE event ENABLE ALWAYS TRIGGER event_truncate");
+    read_stream(&stream, 0, 1);
+    assert_int_equal(heard.trace.bytes[0], 0xab);
+    assert_int_equal(heard.trace.bytes[TRACE_BYTES - 1], 0xab);
+    for (int64_t rev = 1; rev < 3; rev++) {
+        read_stream(&stream, rev, 1);
+        assert_int_equal(heard.event.rev, rev + 1);
+        assert_true(trace_is_none(&heard.trace));
+    }
 }
 
 static void a_type_of_a_newer_program_is_unknown(void **state)
@@ -416,6 +442,7 @@ int main(void)
         cmocka_unit_test(large_events_come_in_portions),
         cmocka_unit_test(a_stream_is_read_behind_a_rev),
         cmocka_unit_test(what_was_purged_has_no_body),
+        cmocka_unit_test(an_event_has_its_trace_and_what_is_none_is_left_out),
         cmocka_unit_test(a_type_of_a_newer_program_is_unknown),
         cmocka_unit_test(a_row_that_no_writer_wrote_ends_the_reading_of_its_stream),
         cmocka_unit_test(a_row_that_no_writer_wrote_holds_up_no_shard),

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Any bytes as an instant, a due date, a duration, a rule, a zone's name, an order key: nothing is
- * read beyond its end, and what is accepted and written again reads the same. */
+/* Any bytes as an instant, a due date, a duration, a rule, a zone's name, an order key, a
+ * traceparent: nothing is read beyond its end, and what is accepted and written again reads the
+ * same. */
 #include <stdlib.h>
 
 #include "schema/instant.h"
@@ -8,6 +9,7 @@
 #include "schema/limits.h"
 #include "schema/position.h"
 #include "schema/rule.h"
+#include "schema/trace.h"
 #include "schema/zone.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes);
@@ -114,6 +116,31 @@ static void try_position(slice_t text, arena_t *arena)
         must(text.n_bytes == LIMIT_POSITION_CHARS);
 }
 
+static void put_digits(char *out, const uint8_t *bytes, size_t n_bytes)
+{
+    static const char digits[] = "0123456789abcdef";
+    for (size_t i = 0; i < n_bytes; i++) {
+        out[2 * i] = digits[bytes[i] >> 4];
+        out[2 * i + 1] = digits[bytes[i] & 15];
+    }
+}
+
+static void try_trace(slice_t text)
+{
+    static const uint8_t zeros[TRACE_ID_BYTES];
+    char written[] = "00-00000000000000000000000000000000-0000000000000000-00";
+    trace_t trace, again;
+    must(trace_parse(text, &trace) != trace_is_none(&trace));
+    if (trace_is_none(&trace))
+        return;
+    must(memcmp(trace.bytes + TRACE_ID_BYTES, zeros, TRACE_SPAN_BYTES) != 0);
+    put_digits(written + 3, trace.bytes, TRACE_ID_BYTES);
+    put_digits(written + 36, trace.bytes + TRACE_ID_BYTES, TRACE_SPAN_BYTES);
+    put_digits(written + 53, trace.bytes + TRACE_BYTES - 1, 1);
+    must(trace_parse(slice_of(written, TRACE_PARENT_CHARS), &again));
+    must(memcmp(&trace, &again, sizeof trace) == 0);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes)
 {
     slice_t text = slice_of(data, n_bytes);
@@ -124,6 +151,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes)
     try_rule(text, arena);
     try_zone(text);
     try_position(text, arena);
+    try_trace(text);
     arena_destroy(&arena);
     return 0;
 }

@@ -20,19 +20,18 @@ def offset(zone, at):
 
 def changes(zone):
     """The instants at which the offset changes, to the second."""
-    at, before = FIRST, offset(zone, FIRST)
+    at = FIRST
     while at < LAST:
-        after = offset(zone, at + STEP)
-        if before != after:
+        if offset(zone, at) != offset(zone, at + STEP):
             low, high = at, at + STEP
             while high - low > datetime.timedelta(seconds=1):
                 middle = low + datetime.timedelta(seconds=(high - low).total_seconds() // 2)
-                if offset(zone, middle) == before:
+                if offset(zone, middle) == offset(zone, at):
                     low = middle
                 else:
                     high = middle
             yield high
-        at, before = at + STEP, after
+        at += STEP
 
 
 def expected(zone, local):

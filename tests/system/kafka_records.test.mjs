@@ -14,6 +14,7 @@ import { checkEvents, checkReminders, checkUpdates, dataOf, eventsOf, everyEvent
 import { waitFor } from '../lib/wait.mjs';
 
 const asyncapi = Description.read('asyncapi.yaml');
+const TRACE = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01';
 const openapi = Description.read('openapi.yaml');
 let kafka;
 before(async () => { kafka = await Kafka.any(); });
@@ -27,9 +28,9 @@ const soon = (ms = 300) => new Date(Date.now() + ms).toISOString();
 async function live(me) {
   const [home, work, gone] = [await me.list('Home'), await me.list('Work'), await me.list('Gone')];
   const task = await me.task(home.id, { title: 'Äpfel "kaufen" <🍎>', notes: 'line\n\ttab \\ '.repeat(200), tags: ['a', 'b'], priority: 'high' });
-  granted(await me.patch(`/v1/tasks/${task.id}`, { title: 'Birnen', tags: { add: ['c'] } }));
+  granted(await me.patch(`/v1/tasks/${task.id}`, { title: 'Birnen', tags: { add: ['c'] } }, { traceparent: TRACE }));
   const weekly = await me.task(home.id, { due: '2030-01-01', recurrence: { rule: 'weekly' } });
-  granted(await me.post(`/v1/tasks/${weekly.id}/complete`, {}));
+  granted(await me.post(`/v1/tasks/${weekly.id}/complete`, {}, { traceparent: TRACE }));
   const parent = await me.task(home.id, { title: 'Parent' });
   const child = await me.task(home.id, { title: 'Child', parent: parent.id });
   granted(await me.delete(`/v1/tasks/${parent.id}`));
@@ -152,6 +153,23 @@ for (const encoding of ['json', 'msgpack']) {
       assert.equal(new Set(macs).size, macs.length, 'no two records have the same');
     });
 
+    it('the trace of a request goes on in its records, and in that of what an actor did because of it', async () => {
+      const find = (type, task) => topics.events.records.find((one) => dataOf(one).type === type && dataOf(one).task === task);
+      const successor = await bench.cluster.value(`SELECT id FROM task WHERE series = '${made.weekly.id}' AND occurrence = 2`);
+      const spans = [find('task.updated', made.task.id), find('task.completed', made.weekly.id), find('task.created', successor)].map((record) => {
+        const [, id, span] = /^00-([0-9a-f]{32})-([0-9a-f]{16})-01$/.exec(header(record, 'traceparent')) ?? [];
+        assert.equal(id, TRACE.split('-')[1]);
+        assert.equal(header(record, 'traceid'), header(record, 'traceparent'));
+        const said = encoding === 'json' ? JSON.parse(record.value).traceparent : header(record, 'ce_traceparent');
+        assert.equal(said, header(record, 'traceparent'));
+        return span;
+      });
+      assert.equal(new Set([...spans, TRACE.split('-')[2]]).size, 4, 'each hop is a span of its own');
+      assert.equal(find('task.created', made.task.id).headers.traceparent, undefined);
+      const update = topics.updates.records.find((one) => one.value && dataOf(one).title === 'Birnen');
+      assert.equal(header(update, 'traceparent'), header(find('task.updated', made.task.id), 'traceparent'));
+    });
+
     it('task-updates comes down to the tasks that there are, and tombstones', async () => {
       const last = checkUpdates(topics.updates.records, await tasksOf(bench));
       for (const task of [made.task, made.moved, made.reminded, made.weekly]) {
@@ -255,3 +273,38 @@ for (const encoding of ['json', 'msgpack']) {
     });
   });
 }
+
+describe('what is purged', () => {
+  let bench;
+  before(async () => { bench = await Bench.start({ kafka }); });
+  after(() => bench?.stop());
+
+  it('is not in task-updates, nor in its events when they are published again', async () => {
+    const me = await Client.register(bench.taskwire.url);
+    const [list, left] = [await me.list('Kept'), await me.list('Left')];
+    const [kept, gone, lost] = [await me.task(list.id, { title: 'Kept' }), await me.task(list.id, { title: 'Secret' }), await me.task(left.id, { title: 'Secret' })];
+    granted(await me.delete(`/v1/tasks/${gone.id}`));
+    granted(await me.delete(`/v1/lists/${left.id}`), 204);
+    const topics = await follow(kafka, bench);
+    await everyEventIsIn(bench, topics.events);
+    await bench.taskwire.stop();
+    for (const args of [['--task', kept.id], ['--task', gone.id], ['--stream', left.id]]) {
+      const { code, stderr } = await command(['purge', ...args], bench.taskwire.environment());
+      assert.equal(code, 0, stderr);
+    }
+    await Promise.all(Object.values(topics).map((reader) => reader.catchUp()));
+    const [nEvents, nUpdates] = [topics.events.records.length, topics.updates.records.length];
+    await bench.cluster.value("DELETE FROM relay_position WHERE actor = 'kafka'"); // all of the log once more
+    await bench.taskwire.start();
+    const n = Number(await bench.cluster.value('SELECT count(*) FROM event'));
+    await waitFor(() => topics.events.records.length >= nEvents + n, 'every event is there again', 60_000);
+    await waitFor(async () => (await bench.cluster.value(`SELECT count(*) FROM (SELECT shard, max(id) AS id FROM event GROUP BY shard) e
+      LEFT JOIN relay_position p ON p.actor = 'kafka' AND p.shard = e.shard WHERE p.id IS DISTINCT FROM e.id`)) === '0', 'all has arrived', 60_000);
+    await topics.updates.catchUp();
+    const again = [...topics.events.records.slice(nEvents), ...topics.updates.records.slice(nUpdates)];
+    for (const record of again) assert.doesNotMatch(text(record.value ?? ''), /Secret/);
+    const last = checkUpdates(topics.updates.records, await tasksOf(bench));
+    assert.equal(dataOf(last.get(`${list.id}/${kept.id}`)).title, 'Kept');
+    for (const key of [`${list.id}/${gone.id}`, `${left.id}/${lost.id}`]) assert.equal(last.get(key).value, null, 'a tombstone');
+  });
+});

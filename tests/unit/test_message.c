@@ -245,6 +245,7 @@ static void events_arrive_as_the_log_has_them(void **state)
     second.task = UUID_NIL;
     second.body = slice_none();
     second.stored_type = 30000;
+    first.trace = slice_str("a trace id, a span, flags");
     events_begin(&batch, UINT64_MAX);
     events_put(&batch, &first);
     events_begin(&batch, 7); /* has begun already */
@@ -271,12 +272,14 @@ static void events_arrive_as_the_log_has_them(void **state)
     assert_memory_equal(read.epoch, epoch, EPOCH_CHARS);
     assert_true(slice_eq(read.digest, first.digest));
     assert_true(slice_is(read.body, "body"));
+    assert_true(slice_eq(read.trace, first.trace));
     assert_true(events_next(&content, &read));
     assert_int_equal(read.shard, 0);
     assert_int_equal(read.type, EVENT_UNKNOWN);
     assert_int_equal(read.stored_type, 30000);
     assert_true(uuid_is_nil(&read.task));
     assert_null(read.body.data);
+    assert_null(read.trace.data);
     assert_false(events_next(&content, &read));
     message_fini(&message);
 }
