@@ -28,7 +28,7 @@
 
 #define INBOX_LIMIT 256
 #define STEP_MS 2
-#define STOP_US INT64_C(5000000)
+#define STOP_US INT64_C(30000000)
 #define START_LIMIT_US INT64_C(60000000)
 
 static const char usage[] =

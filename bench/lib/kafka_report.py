@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The tables of the Kafka suite."""
+import machine
 import report
 
 PER_CPU_S = 300_000
@@ -28,9 +29,10 @@ def verdict(row, rows):
 def line(row, rows):
     run = row["taskwire"]["runs"][0]
     used = run["cpu_us"]
+    together = used["server"] + used["postgres"] + used["broker"]
     mark = " (!)" if run["is_disturbed"] else ""
     return [row["title"] + mark, f"{row['taskwire']['median']:,.0f}/s", f"{row['of_bare']:.0%}" if "of_bare" in row else "",
-            f"{used['server']:.2f}", f"{used['postgres']:.2f}", f"{used['broker']:.2f}", f"{row['per_cpu_s']:,}", verdict(row, rows)]
+            f"{used['server']:.2f}", f"{used['postgres']:.2f}", f"{used['broker']:.2f}", f"{machine.CPUS * 1e6 / max(0.01, together):,.0f}/s", f"{row['per_cpu_s']:,}", verdict(row, rows)]
 
 
 def threads(row):
@@ -39,16 +41,16 @@ def threads(row):
 
 
 def show(result):
-    machine, rows = result["machine"], result["rows"]
+    host, rows = result["machine"], result["rows"]
     rates = [row for row in rows if "what" in row]
     print()
-    print(f"{machine['cpus']} × {machine['cpu']}, {machine['memory_mb']:,} MB, fdatasync {machine['fdatasync_us']} µs, load average"
-          f" {machine['load_average']:.2f}; {result['data']}")
+    print(f"{host['cpus']} × {host['cpu']}, {host['memory_mb']:,} MB, fdatasync {host['fdatasync_us']} µs, load average"
+          f" {host['load_average']:.2f}")
     for warning in result["warnings"]:
         print(f"WARNING: {warning}")
     print()
     if rates:
-        report.print_table(["events", "rate", "of (a)", "CPU: taskwire, µs", "PostgreSQL", "broker", "per CPU second", "to reach"],
+        report.print_table(["events", "rate", "of (a)", "CPU: taskwire, µs", "PostgreSQL", "broker", "CPUs allow", "per CPU second", "to reach"],
                            [line(row, rates) for row in rates])
     figures = [row for row in rows if "figures" in row]
     if figures:
