@@ -4,8 +4,9 @@
  * may have handled more. Nothing is waited for when partitions are given up: who gets them begins
  * at what was saved, and drops or repeats the rest.
  *
- * A process that was frozen past its session timeout finds its partitions lost and joins again; if
- * another one has taken its name meanwhile, without one. */
+ * A process that was frozen past its session timeout finds its partitions lost and joins again.
+ * What it still says under its former membership may cost it the new one, as if another process had
+ * joined under its name; only who loses the name twice goes on without it. */
 #include "bridge/consumer_private.h"
 
 #include <stdio.h>
@@ -21,6 +22,8 @@
 #define SERVE_US INT64_C(1000000)
 #define JOIN_RETRY_US INT64_C(2000000)
 #define CLOSE_US INT64_C(1000000)
+/* Who loses its name within so long again has lost it to another process. */
+#define FENCE_US INT64_C(60000000)
 #define REFRESH_MS 500
 /* Records in one turn of the loop, at least: then acknowledgements are looked at. */
 #define TURN_RECORDS 4096
@@ -145,20 +148,23 @@ static void join(consumer_t *self, now_t now)
     actor_watch(self->actor, kafka_reader_fd(self->reader), POLLIN, on_readable, self);
 }
 
-/* Two processes of one name would take it from each other for ever: who loses it goes on without
- * one. */
+/* Two processes of one name would take it from each other for ever: one of them goes on without. */
 static void start_over(consumer_t *self, bool is_fenced, const char *why, now_t now)
 {
+    bool is_again = self->fenced_mono_us != 0 && now.mono_us - self->fenced_mono_us < FENCE_US;
     self->join_mono_us = now.mono_us + JOIN_RETRY_US;
-    if (is_fenced) {
+    if (is_fenced)
+        self->fenced_mono_us = now.mono_us;
+    if (is_fenced && is_again) {
         self->is_nameless = true;
         metric_set(self->metrics.fenced, 1);
         log_line(LOG_ERROR, "consumer",
-                 "another process has joined Kafka's group under the name of this one; it goes on "
+                 "another process joins Kafka's group under the name of this one; it goes on "
                  "without a name. Give each process a KAFKA_INSTANCE or a DATA_DIR of its own",
                  "name=\"%s\"", self->instance);
     } else {
-        log_line(LOG_ERROR, "consumer", "reading from Kafka has to begin anew", "why=\"%s\"", why);
+        log_line(is_fenced ? LOG_WARN : LOG_ERROR, "consumer",
+                 "reading from Kafka has to begin anew", "why=\"%s\"", why);
     }
     leave(self);
 }

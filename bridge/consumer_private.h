@@ -74,7 +74,8 @@ struct consumer {
     int64_t serve_mono_us;
     char topic[KAFKA_NAME_CHARS];
     char instance[KAFKA_NAME_CHARS];
-    bool is_nameless; /* somebody else has taken our name */
+    int64_t fenced_mono_us; /* when our name was taken; 0: never */
+    bool is_nameless; /* somebody else has it */
     int32_t n_partitions; /* of the topic, as far as is known */
 
     lane_t *lanes; /* the partitions that are ours */

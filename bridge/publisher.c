@@ -307,6 +307,8 @@ publisher_t *publisher_new(network_t *network, actor_t *actor, pg_t *pg)
     self->mended_total =
         metrics_counter(metrics, "taskwire_kafka_updates_mended_total", NULL,
                         "Records of task-updates from other relays, that were looked up again");
+    self->broken_total = metrics_counter(metrics, "taskwire_kafka_producers_ended_total", NULL,
+                                         "Times that a producer was given up, for another one");
     self->queue = metrics_gauge(metrics, "taskwire_kafka_producer_queue_records", NULL,
                                 "Records given to the producer and not acknowledged");
     return self;

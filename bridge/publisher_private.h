@@ -68,6 +68,7 @@ struct publisher {
     metric_t *failed_total;
     metric_t *dead_total;
     metric_t *mended_total;
+    metric_t *broken_total;
     metric_t *queue;
 };
 

@@ -33,6 +33,8 @@ void publisher_close_producer(publisher_t *self, int64_t deadline_mono_us)
 
 void publisher_begin_run(publisher_t *self)
 {
+    if (self->producer != NULL)
+        metric_add(self->broken_total, 1);
     publisher_close_producer(self,
                              0); /* it may take its time: what it still delivers comes again */
     for (unsigned shard = 0; shard < N_SHARDS; shard++)

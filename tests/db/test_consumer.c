@@ -329,6 +329,34 @@ static void a_forged_record_is_a_dead_letter_and_the_true_event_comes_from_the_l
     assert_int_equal(count("taskwire_consumer_poison_total"), 1);
 }
 
+static int64_t position_of(const char *actor, unsigned shard)
+{
+    return h_number("SELECT coalesce(max(id), 0) FROM relay_position WHERE actor = '%s' AND shard "
+                    "= %u",
+                    actor, shard);
+}
+
+/* Whoever has the partition meanwhile has got further than a process that was frozen. */
+static void a_position_is_not_turned_back(void **state)
+{
+    (void)state;
+    uuid_t further = h_stream(30), other = h_stream(31);
+    unsigned shard = shard_of(&further);
+    assert_int_not_equal(shard, shard_of(&other));
+    script(database.url,
+           "INSERT INTO relay_position VALUES ('audit', %u, 1000000) ON CONFLICT (actor, shard) "
+           "DO UPDATE SET id = excluded.id",
+           shard);
+    add(30, 1, 5);
+    AWAIT(has_all(30, 5));
+    AWAIT(position_of("recurrence", shard) == world.before[shard]);
+    add(31, 1, 5);
+    AWAIT(position_of("audit", shard_of(&other)) == world.before[shard_of(&other)]);
+    assert_int_equal(position_of("audit", shard), 1000000);
+    script(database.url, "UPDATE relay_position SET id = %lld WHERE actor = 'audit' AND shard = %u",
+           (long long)world.before[shard], shard);
+}
+
 static void a_purged_event_is_handed_out_without_its_body(void **state)
 {
     (void)state;
@@ -401,6 +429,7 @@ int main(void)
         cmocka_unit_test(what_is_missing_in_the_middle_is_read_from_the_log),
         cmocka_unit_test(what_is_missing_at_the_end_is_read_from_the_log_when_it_was_published),
         cmocka_unit_test(a_forged_record_is_a_dead_letter_and_the_true_event_comes_from_the_log),
+        cmocka_unit_test(a_position_is_not_turned_back),
         cmocka_unit_test(a_purged_event_is_handed_out_without_its_body),
         cmocka_unit_test(what_nobody_acknowledges_holds_reading_up_and_is_not_lost),
         cmocka_unit_test(another_epoch_is_followed_and_records_of_the_one_before_are_passed_over),

@@ -114,4 +114,17 @@ describe('the consumer', () => {
     await check();
     await other.stop();
   });
+
+  it('goes on without a name when another process has the same', async () => {
+    const twins = [bench.program({ ...settings, KAFKA_INSTANCE: 'twin' }), bench.program({ ...settings, KAFKA_INSTANCE: 'twin' })];
+    await Promise.all(twins.map((twin) => twin.start()));
+    const fenced = () => Promise.all(twins.map((twin) => twin.metric('taskwire_consumer_fenced')));
+    await waitFor(async () => (await fenced()).reduce((sum, n) => sum + n) === 1, 'one of them has no name', 60_000);
+    const all = [bench.taskwire, ...twins];
+    const partitions = () => Promise.all(all.map((program) => program.metric('taskwire_consumer_partitions')));
+    await waitFor(async () => (await partitions()).every((n) => n > 0), 'all have partitions', 60_000);
+    await complete(3);
+    await check();
+    for (const twin of twins) await twin.stop();
+  });
 });
