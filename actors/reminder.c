@@ -318,7 +318,8 @@ static void note_fired(reminder_actor_t *self, const near_key_t *key)
     self->fired[self->n_fired++] = *key;
 }
 
-/* What is due already is left to the rows: when the log is read again, most of that has fired. */
+/* What is due already is left to the rows: when the log is read again, most of that has fired. So
+ * is what other time zone data moves, since it may have fired at its former instant. */
 static void on_news(void *arg, reminder_tells_t tells, const reminder_news_t *news)
 {
     reminder_actor_t *self = arg;
@@ -326,7 +327,9 @@ static void on_news(void *arg, reminder_tells_t tells, const reminder_news_t *ne
         near_key_t key = {news->task, news->fired.id, news->fired.fire_at_us, news->trace};
         note_fired(self, &key);
     }
-    for (uint32_t i = 0; i < news->n_wanted; i++) {
+    if (tells == TELLS_MOVED)
+        self->must_reset = self->must_sweep = true;
+    for (uint32_t i = 0; tells == TELLS_WANTED && i < news->n_wanted; i++) {
         near_key_t key = {news->task, news->wanted[i].id, news->wanted[i].fire_at_us, news->trace};
         if (key.fire_at_us > self->now.wall_us && self->is_leading)
             near_offer(self->near, &key);

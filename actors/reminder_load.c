@@ -31,7 +31,7 @@ static const pg_stmt_t mark_missed = {
             " INSERT INTO reminder_past (list, fire_at, task, reminder, whom, account)"
             " SELECT * FROM missed ON CONFLICT DO NOTHING"};
 static const pg_stmt_t end_refused = {
-    SAME(4) " UPDATE reminder r SET state = 2 FROM unnest($1::uuid[], $2::uuid[],"
+    SAME(4) " UPDATE reminder r SET state = 4 FROM unnest($1::uuid[], $2::uuid[],"
             " $3::timestamptz[]) AS k(task, reminder, fire_at) WHERE r.task = k.task AND"
             " r.reminder = k.reminder AND r.fire_at = k.fire_at AND r.state + 0 = 0 AND"
             " EXISTS (SELECT 1 FROM same)"};

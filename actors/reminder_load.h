@@ -25,7 +25,8 @@ bool reminder_load_overdue(pg_t *pg, int64_t from_us, int64_t now_us,
  * many. */
 bool reminder_load_miss(pg_t *pg, const char epoch[EPOCH_CHARS], int64_t before_us, int64_t *n);
 
-/* Ends what was refused for good, where it is still pending at that instant. */
+/* Ends what was refused for good, where it is still pending at that instant; by a state of its own,
+ * since other time zone data may be why (see reminder_rows.c). */
 bool reminder_load_end(pg_t *pg, const char epoch[EPOCH_CHARS], const near_key_t *keys, size_t n);
 
 #endif

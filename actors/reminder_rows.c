@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* An instant that is past when it is set never fires: such a row is born ended. But a row that
  * waits, fired, or was missed, keeps its state when a later event names the same instant again,
- * however late that event is. */
+ * however late that event is; and when other time zone data moves it, whatever the instant. */
 #include "actors/reminder_rows.h"
 
 #include <stdlib.h>
@@ -14,24 +14,32 @@
 #define SAME(n) "WITH same AS (SELECT 1 FROM log_epoch WHERE epoch = $" #n "::text FOR SHARE) "
 #define IS_SAME "EXISTS (SELECT 1 FROM same)"
 
-static const pg_stmt_t upsert_rows = {SAME(
-    10) "INSERT INTO reminder (task, reminder, list, event_id, state, fire_at, whom, account, "
-        "trace)"
-        " SELECT task, reminder, list, event_id, CASE WHEN fire_at <= at THEN 2 ELSE 0 END, "
-        "fire_at,"
-        " whom, account, trace FROM (SELECT unnest($1::uuid[]) AS task, unnest($2::uuid[]) AS "
-        "reminder,"
-        " unnest($3::uuid[]) AS list, unnest($4::bigint[]) AS event_id,"
-        " unnest($5::timestamptz[]) AS fire_at, unnest($6::timestamptz[]) AS at,"
-        " unnest($7::smallint[]) AS whom, unnest($8::uuid[]) AS account,"
-        " unnest($9::bytea[]) AS trace) k WHERE " IS_SAME
-        " ON CONFLICT (task, reminder) DO UPDATE SET list = excluded.list, event_id = "
-        "excluded.event_id, whom = excluded.whom, account = excluded.account,"
-        " trace = excluded.trace,"
-        " fire_at = excluded.fire_at, state = CASE WHEN reminder.fire_at = excluded.fire_at AND "
-        "reminder.state <> 2"
-        " THEN reminder.state ELSE excluded.state END"
-        " WHERE reminder.event_id < excluded.event_id"};
+/* States: 0 pending, 1 fired, 2 ended, 3 missed, 4 ended because its command was refused. */
+#define UPSERT(state)                                                                              \
+    {                                                                                              \
+        SAME(10)                                                                                   \
+        "INSERT INTO reminder (task, reminder, list, event_id, state, fire_at, whom, account,"     \
+        " trace)"                                                                                  \
+        " SELECT task, reminder, list, event_id, CASE WHEN fire_at <= at THEN 2 ELSE 0 END,"       \
+        " fire_at, whom, account, trace FROM (SELECT unnest($1::uuid[]) AS task, "                 \
+        "unnest($2::uuid[]) AS"                                                                    \
+        " reminder, unnest($3::uuid[]) AS list, unnest($4::bigint[]) AS event_id,"                 \
+        " unnest($5::timestamptz[]) AS fire_at, unnest($6::timestamptz[]) AS at,"                  \
+        " unnest($7::smallint[]) AS whom, unnest($8::uuid[]) AS account,"                          \
+        " unnest($9::bytea[]) AS trace) k WHERE " IS_SAME                                          \
+        " ON CONFLICT (task, reminder) DO UPDATE SET list = excluded.list, event_id ="             \
+        " excluded.event_id, whom = excluded.whom, account = excluded.account,"                    \
+        " trace = excluded.trace, fire_at = excluded.fire_at, state = CASE " state                 \
+        " END WHERE reminder.event_id < excluded.event_id"                                         \
+    }
+
+static const pg_stmt_t upsert_rows =
+    UPSERT("WHEN reminder.fire_at = excluded.fire_at AND reminder.state NOT IN (2, 4)"
+           " THEN reminder.state ELSE excluded.state");
+/* Other time zone data moves what waits, and what was refused because it had moved already, even to
+ * an instant that is past by now: nobody set it so late. What fired does not come again. */
+static const pg_stmt_t move_rows =
+    UPSERT("reminder.state WHEN 2 THEN excluded.state WHEN 4 THEN 0 ELSE reminder.state");
 /* After the upsert: what still has an older event is no longer wanted. The sum keeps the indexes of
  * pending rows out: they don't begin with the task, and the planner would read the whole of one for
  * each. */
@@ -195,7 +203,7 @@ reminder_tells_t reminder_read(const log_event_t *row, arena_t *arena, reminder_
         return TELLS_NOTHING;
     collect_wanted(task, out);
     out->is_new = row->type == EVENT_TASK_CREATED;
-    return TELLS_WANTED;
+    return uuid_eq(&event.by, &author_retime) ? TELLS_MOVED : TELLS_WANTED;
 }
 
 /* --- rounds --- */
@@ -233,13 +241,13 @@ static void queue(round_t *self, const pg_stmt_t *stmt)
     pg_params_reset(&self->params);
 }
 
-/* One array parameter over the wanted reminders of the round's events. */
-#define EACH_WANTED(type, put)                                                                     \
+/* One array parameter over the wanted reminders of the round's events that tell that. */
+#define EACH_WANTED(what, type, put)                                                               \
     do {                                                                                           \
         pg_array_begin(&self->params, type);                                                       \
         for (size_t i = 0; i < self->n; i++) {                                                     \
             const reminder_news_t *news = &self->news[i];                                          \
-            for (uint32_t w = 0; self->tells[i] == TELLS_WANTED && w < news->n_wanted; w++)        \
+            for (uint32_t w = 0; self->tells[i] == (what) && w < news->n_wanted; w++)              \
                 put;                                                                               \
         }                                                                                          \
         pg_array_end(&self->params);                                                               \
@@ -259,26 +267,29 @@ static void queue(round_t *self, const pg_stmt_t *stmt)
 
 #define EACH_NEWS(what, type, put) EACH_IF(self->tells[i] == (what), type, put)
 
-/* Whether rows of older events may be there: a task that was just created has none. */
+/* Whether rows of older events may be there that are not wanted: a task that was just created has
+ * none. */
 static bool may_end(reminder_tells_t tells, const reminder_news_t *news)
 {
     return tells == TELLS_WANTED && !news->is_new;
 }
 
-static void queue_wanted(round_t *self)
+static void queue_wanted(round_t *self, reminder_tells_t what, const pg_stmt_t *upsert)
 {
-    EACH_WANTED(PG_UUID, pg_array_uuid(&self->params, &news->task));
-    EACH_WANTED(PG_UUID, pg_array_uuid(&self->params, &news->wanted[w].id));
-    EACH_WANTED(PG_UUID, pg_array_uuid(&self->params, &news->list));
-    EACH_WANTED(PG_I64, pg_array_i64(&self->params, news->event_id));
-    EACH_WANTED(PG_INSTANT, pg_array_instant(&self->params, news->wanted[w].fire_at_us));
-    EACH_WANTED(PG_INSTANT, pg_array_instant(&self->params, news->at_us));
-    EACH_WANTED(PG_I16, pg_array_i16(&self->params, (int16_t)news->wanted[w].whom));
-    EACH_WANTED(PG_UUID, pg_array_uuid(&self->params, &news->wanted[w].account));
-    EACH_WANTED(PG_BYTEA, pg_array_text(&self->params, trace_slice(&news->trace)));
-    queue(self, &upsert_rows);
-    if (self->n_ending == 0)
-        return;
+    EACH_WANTED(what, PG_UUID, pg_array_uuid(&self->params, &news->task));
+    EACH_WANTED(what, PG_UUID, pg_array_uuid(&self->params, &news->wanted[w].id));
+    EACH_WANTED(what, PG_UUID, pg_array_uuid(&self->params, &news->list));
+    EACH_WANTED(what, PG_I64, pg_array_i64(&self->params, news->event_id));
+    EACH_WANTED(what, PG_INSTANT, pg_array_instant(&self->params, news->wanted[w].fire_at_us));
+    EACH_WANTED(what, PG_INSTANT, pg_array_instant(&self->params, news->at_us));
+    EACH_WANTED(what, PG_I16, pg_array_i16(&self->params, (int16_t)news->wanted[w].whom));
+    EACH_WANTED(what, PG_UUID, pg_array_uuid(&self->params, &news->wanted[w].account));
+    EACH_WANTED(what, PG_BYTEA, pg_array_text(&self->params, trace_slice(&news->trace)));
+    queue(self, upsert);
+}
+
+static void queue_ends(round_t *self)
+{
     EACH_IF(may_end(self->tells[i], news), PG_UUID, pg_array_uuid(&self->params, &news->task));
     EACH_IF(may_end(self->tells[i], news), PG_I64, pg_array_i64(&self->params, news->event_id));
     queue(self, &end_rows);
@@ -308,7 +319,11 @@ static void queue_dismissed(round_t *self)
 static void queue_round(round_t *self)
 {
     if (self->n_telling[TELLS_WANTED] > 0)
-        queue_wanted(self);
+        queue_wanted(self, TELLS_WANTED, &upsert_rows);
+    if (self->n_telling[TELLS_MOVED] > 0)
+        queue_wanted(self, TELLS_MOVED, &move_rows);
+    if (self->n_ending > 0)
+        queue_ends(self);
     if (self->n_telling[TELLS_FIRED] > 0)
         queue_fired(self);
     if (self->n_telling[TELLS_DISMISSED] > 0)
@@ -352,6 +367,7 @@ static void read_event(round_t *round, intray_t *intray, const log_event_t *row,
             intray_reject(intray, row, slice_str("the event cannot be read"));
         break;
     case TELLS_WANTED:
+    case TELLS_MOVED:
     case TELLS_FIRED:
     case TELLS_DISMISSED:
         add(round, tells, &news);

@@ -16,6 +16,7 @@
 typedef enum {
     TELLS_NOTHING,
     TELLS_WANTED, /* the reminders that the task has now, none if it is not live */
+    TELLS_MOVED, /* the same, but only other time zone data has moved them */
     TELLS_FIRED, /* that one fired */
     TELLS_DISMISSED, /* that an account has seen one */
     TELLS_WRONG, /* it cannot be read */

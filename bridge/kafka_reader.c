@@ -6,9 +6,10 @@
  * - One eventfd for the main queue and all others. It tells when a queue is no longer empty: so
  *   a queue must be emptied before it is waited for, and each keeps whether it was.
  * - auto.offset.reset=error: where to begin is found out before a partition is assigned. One whose
- *   offset is gone later cannot be sought in any more, and to assign what is just being stopped
- *   ends in an assertion of the library: a member of the group begins anew with another handle, who
- *   has no group assigns again, and not often.
+ *   offset is gone later cannot be sought in any more: a member of the group begins anew with
+ *   another handle, who has no group assigns again.
+ * - To assign what is just being stopped ends in an assertion of the library: so there is a while
+ *   from one assignment to the next, whoever wants it.
  * - Closing may hang: it goes by a queue that is served here until the deadline. */
 #include "bridge/kafka_reader.h"
 
@@ -248,12 +249,15 @@ static int64_t beginning(const kafka_reader_t *self)
     return self->from == KAFKA_FROM_END ? RD_KAFKA_OFFSET_END : RD_KAFKA_OFFSET_BEGINNING;
 }
 
-/* Assigns all partitions that are open, each where it is. */
+/* Assigns all partitions that are open, each where it is; soon, if that was done just now. */
 static void assign(kafka_reader_t *self)
 {
+    int64_t now_us = clock_now().mono_us;
+    self->must_assign = self->assigned_mono_us != 0 && now_us - self->assigned_mono_us < ASSIGN_US;
+    if (self->must_assign)
+        return;
+    self->assigned_mono_us = now_us;
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(self->n_partitions);
-    self->must_assign = false;
-    self->assigned_mono_us = clock_now().mono_us;
     for (int32_t i = 0; i < self->n_partitions; i++) {
         const partition_t *partition = &self->partitions[i];
         if (partition->queue != NULL)
@@ -344,7 +348,7 @@ void kafka_reader_serve(kafka_reader_t *self)
         rd_kafka_message_destroy(message);
     }
     check_fatal(self);
-    if (self->must_assign && clock_now().mono_us - self->assigned_mono_us >= ASSIGN_US)
+    if (self->must_assign)
         assign(self);
 }
 

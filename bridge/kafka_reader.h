@@ -43,7 +43,7 @@ kafka_reader_t *kafka_reader_new(const config_t *config, kafka_topic_t topic, ka
                                  char *error, size_t size);
 
 /* Of one without a group: reads the partitions 0 to n-1. Those that it reads already go on where
- * they are. */
+ * they are. Soon after another one it takes effect with kafka_reader_serve, within two seconds. */
 void kafka_reader_assign(kafka_reader_t *self, int32_t n_partitions);
 
 /* Ends it: leaves what it has to the next one (a member of the group keeps its place there until

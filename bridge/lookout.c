@@ -43,6 +43,12 @@ int lookout_fd(const lookout_t *self)
     return kafka_reader_fd(self->reader);
 }
 
+bool lookout_is_broken(const lookout_t *self, const char **why)
+{
+    bool is_fenced;
+    return kafka_reader_is_broken(self->reader, &is_fenced, why);
+}
+
 static bool is_of(const record_t *record, slice_t relay)
 {
     slice_t found;

@@ -28,6 +28,9 @@ void lookout_destroy(lookout_t **self_p, int64_t deadline_mono_us);
 /* Readable when there may be something to take; for actor_watch. */
 int lookout_fd(const lookout_t *self);
 
+/* Whether it will never take anything again; `why` as kafka_reader_is_broken. */
+bool lookout_is_broken(const lookout_t *self, const char **why);
+
 /* Takes what there is; `relay` is the id of ours. */
 void lookout_take(lookout_t *self, slice_t relay);
 

@@ -7,6 +7,7 @@
 #include <sodium.h>
 #include <stdlib.h>
 
+#define LOOK_US INT64_C(5000000)
 #define SAVE_US INT64_C(500000)
 #define STUCK_US INT64_C(10000000)
 #define END_US INT64_C(2000000)
@@ -171,6 +172,50 @@ static void prepare(publisher_t *self)
     pg_params_fini(&params);
 }
 
+/* --- task-updates made anew --- */
+
+static void on_looked(void *arg, pg_fate_t fate, const pg_result_t *result)
+{
+    asked_t *asked = arg;
+    publisher_t *self = asked->owner;
+    bool is_mine = asked->term == self->n_terms;
+    free(asked);
+    if (is_mine && fate == PG_OK && pg_rows(result) == 1 && pg_is_null(result, 0, 0) &&
+        !self->is_rewriting)
+        self->is_void = true;
+}
+
+/* Whether what was written to the topics is gone with one of them: whoever found it missing has
+ * told the database. */
+static void look_for_topic(publisher_t *self, now_t now)
+{
+    pg_params_t params = {0};
+    if (topics_partitions(self->network->topics, KAFKA_TASK_UPDATES) == 0)
+        self->is_void = true;
+    if (self->is_rewriting || now.mono_us < self->look_mono_us || !pg_is_ready(self->pg))
+        return;
+    self->look_mono_us = now.mono_us + LOOK_US;
+    asked_t *asked = publisher_asked(self, 0);
+    publisher_put_topic(self, &params);
+    if (pg_query(self->pg, &select_written, &params, on_looked, asked) != ERR_OK)
+        free(asked);
+    (void)pg_sync(self->pg);
+    pg_params_fini(&params);
+}
+
+/* Then another term begins, which asks again what was written to them. True: this one is over. */
+static bool follow_topic(publisher_t *self, now_t now)
+{
+    if (!self->is_prepared)
+        return false;
+    look_for_topic(self, now);
+    if (!self->is_void || !publisher_has_topics(self))
+        return false;
+    log_line(LOG_WARN, "relay", "task-updates was made anew: the log is published again", NULL);
+    publisher_end(self);
+    return true;
+}
+
 void publisher_begin(publisher_t *self, slice_t epoch)
 {
     if (self->term != TERM_OFF || epoch.n_bytes != EPOCH_CHARS || !pg_is_ready(self->pg))
@@ -179,7 +224,7 @@ void publisher_begin(publisher_t *self, slice_t epoch)
     memcpy(self->epoch, epoch.data, EPOCH_CHARS);
     memset(self->careful_to, 0, sizeof self->careful_to);
     self->is_careful = self->is_refused = false;
-    self->is_prepared = self->is_preparing = self->is_mending = false;
+    self->is_prepared = self->is_preparing = self->is_mending = self->is_void = false;
     self->refused_id = 0;
     asked_t *asked = publisher_asked(self, 0);
     if (pg_query(self->pg, &select_positions, NULL, on_positions, asked) == ERR_OK)
@@ -257,7 +302,7 @@ static void tell_stuck(publisher_t *self, now_t now)
 
 int64_t publisher_turn(publisher_t *self, now_t now)
 {
-    if (self->term != TERM_ON)
+    if (self->term != TERM_ON || follow_topic(self, now))
         return SAVE_US;
     publisher_send_turn(self, now);
     prepare(self);

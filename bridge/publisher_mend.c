@@ -9,6 +9,8 @@
 #include <poll.h>
 #include <stdlib.h>
 
+#define OPEN_US INT64_C(2000000)
+
 static const pg_stmt_t set_written = {
     "UPDATE kafka_topic SET epoch = $2::text WHERE name = $1::text AND EXISTS (SELECT 1 FROM "
     "log_epoch WHERE epoch = $2::text)"};
@@ -165,9 +167,24 @@ void publisher_mend_stop(publisher_t *self, int64_t deadline_mono_us)
     lookout_destroy(&self->lookout, deadline_mono_us);
 }
 
+/* What comes before there is another one is not known: it looks through all of the topic. Keys that
+ * are being read are read again. */
+static void follow_lookout(publisher_t *self, now_t now)
+{
+    const char *why;
+    if (self->lookout != NULL && !self->is_mending && lookout_is_broken(self->lookout, &why)) {
+        log_line(LOG_WARN, "relay", "reading task-updates has to begin anew", "why=\"%s\"", why);
+        publisher_mend_stop(self, 0);
+        self->is_rewriting = true;
+        self->open_mono_us = now.mono_us + OPEN_US;
+    }
+    if (now.mono_us >= self->open_mono_us)
+        open_lookout(self);
+}
+
 void publisher_mend_turn(publisher_t *self, now_t now)
 {
-    open_lookout(self);
+    follow_lookout(self, now);
     if (self->lookout == NULL)
         return;
     lookout_take(self->lookout, slice_str(self->relay));

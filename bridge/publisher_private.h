@@ -40,7 +40,10 @@ struct publisher {
     bool is_preparing;
     bool is_prepared; /* the positions are those of these topics */
     bool is_rewriting; /* task-updates is read from its start */
+    bool is_void; /* the topic is no longer the one that was written to */
+    int64_t look_mono_us; /* for that: not before */
     lookout_t *lookout; /* for records of other relays; NULL: none yet */
+    int64_t open_mono_us; /* not before */
     bool is_mending; /* keys that it found are being read */
 
     look_t look;

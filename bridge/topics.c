@@ -28,6 +28,9 @@ static const pg_stmt_t insert_topic = {
     "INSERT INTO kafka_topic (name, partitions) VALUES ($1::text, $2::int) ON CONFLICT DO NOTHING"};
 static const pg_stmt_t select_topic = {"SELECT partitions FROM kafka_topic WHERE name = $1::text"};
 
+/* Who finds it missing says so before it is made: then all of it is written again. */
+static const pg_stmt_t forget_topic = {"UPDATE kafka_topic SET epoch = NULL WHERE name = $1::text"};
+
 typedef struct {
     char name[KAFKA_NAME_CHARS];
     rd_kafka_topic_t *handle; /* so that questions for metadata include it */
@@ -47,6 +50,8 @@ struct topics {
     bool is_asked; /* the database has said that it has none */
     bool is_asking;
     bool is_checked; /* and they are right */
+    bool is_forgetting; /* the database is told that task-updates is missing */
+    bool is_forgotten; /* and knows */
     int64_t look_mono_us;
     log_once_t away;
     log_once_t trouble;
@@ -159,6 +164,29 @@ static void ask_recorded(topics_t *self, int64_t n_seen)
     pg_params_fini(&params);
 }
 
+/* --- what was in it --- */
+
+static void on_forgotten(void *arg, pg_fate_t fate, const pg_result_t *result)
+{
+    topics_t *self = arg;
+    (void)result;
+    self->is_forgetting = false;
+    self->is_forgotten = fate == PG_OK;
+    if (self->is_forgotten)
+        self->look_mono_us = 0;
+}
+
+static void forget(topics_t *self)
+{
+    pg_params_t params = {0};
+    if (self->is_forgetting || self->is_forgotten || !pg_is_ready(self->pg))
+        return;
+    pg_put_text(&params, slice_str(self->topics[KAFKA_TASK_UPDATES].name));
+    self->is_forgetting = pg_query(self->pg, &forget_topic, &params, on_forgotten, self) == ERR_OK;
+    (void)pg_sync(self->pg);
+    pg_params_fini(&params);
+}
+
 /* --- looking --- */
 
 static void take_topic(topics_t *self, kafka_topic_t topic, const rd_kafka_metadata_topic_t *seen)
@@ -167,11 +195,14 @@ static void take_topic(topics_t *self, kafka_topic_t topic, const rd_kafka_metad
     it->is_missing = seen->err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
     if (it->is_missing) {
         set_partitions(self, topic, 0);
+        if (topic == KAFKA_TASK_UPDATES)
+            forget(self);
         return;
     }
     if (seen->err != RD_KAFKA_RESP_ERR_NO_ERROR || seen->partition_cnt == 0)
         return; /* between two leaders, or not allowed: what was known stays */
     if (topic == KAFKA_TASK_UPDATES) {
+        self->is_forgotten = false;
         int64_t n = seen->partition_cnt;
         /* Wrong ones are not written down. */
         ask_recorded(self, n == self->network->config->kafka_task_updates_partitions ? n : 0);
@@ -289,16 +320,21 @@ static bool create_missing(topics_t *self)
 {
     rd_kafka_NewTopic_t *wanted[KAFKA_N_TOPICS];
     size_t n = 0;
+    bool is_any_missing = false;
     for (unsigned topic = 0; topic < KAFKA_N_TOPICS; topic++) {
-        if (self->topics[topic].is_missing && (wanted[n] = new_topic(self, topic)) != NULL)
+        bool is_missing = self->topics[topic].is_missing;
+        bool may_be_made = topic != KAFKA_TASK_UPDATES || self->is_forgotten;
+        is_any_missing |= is_missing;
+        if (is_missing && may_be_made && (wanted[n] = new_topic(self, topic)) != NULL)
             n++;
     }
-    if (n == 0) {
+    if (!is_any_missing) {
         network_set_degraded(self->network, DEGRADED_TOPICS, NULL);
         (void)log_clear(&self->trouble);
         return true;
     }
-    (void)create(self, wanted, n);
+    if (n > 0)
+        (void)create(self, wanted, n);
     rd_kafka_NewTopic_destroy_array(wanted, n);
     return false;
 }

@@ -20,7 +20,7 @@ from time_measures import TimeMeasures
 
 SUITES = {"http": ["memory", "start", "get", "patch", "one-list", "latency", "fan-out"],
           "rivals": ["wrk", "crud", "rooms"],
-          "time": ["wheel", "pending", "register", "fire", "steady"],
+          "time": ["wheel", "next", "pending", "register", "fire", "steady", "successors"],
           "kafka": ["bridge", "latency"]}
 
 

@@ -324,7 +324,7 @@ static void what_is_refused_for_good_is_ended(void **state)
     assert_int_equal(sent(self), 1);
     answer(self, ERR_CONFLICT);
     pass(self, 2 * US_PER_S);
-    assert_int_equal(n_rows(2), 1);
+    assert_int_equal(n_rows(4), 1);
     assert_int_equal(n_rows(0), 1);
     assert_int_equal(sent(self), 0);
 }
@@ -338,7 +338,7 @@ static void what_fired_before_is_ended(void **state)
     assert_int_equal(sent(self), 1);
     answer_as(self, ERR_OK, true);
     pass(self, 2 * US_PER_S);
-    assert_int_equal(n_rows(2), 1);
+    assert_int_equal(n_rows(4), 1);
 }
 
 /* What it remembers may have been moved away and back meanwhile. */

@@ -12,7 +12,7 @@
 #define EPOCH "0123456789abcdef"
 #define HOUR_US (3600 * US_PER_S)
 
-typedef enum { PENDING, FIRED, ENDED, MISSED } row_state_t;
+typedef enum { PENDING, FIRED, ENDED, MISSED, REFUSED } row_state_t;
 
 static const network_t lone_network; /* of nobody */
 static database_t database;
@@ -70,7 +70,9 @@ static void put(batch_t *batch, int64_t id, event_t event, const task_t *task)
     task_encode(task, &after);
     event.stream = task->list;
     event.rev = id;
-    event.task = event.command = event.by = task->id;
+    event.task = event.command = task->id;
+    if (uuid_is_nil(&event.by))
+        event.by = task->id;
     event.set = event.was = buf_slice(&set);
     event.after = buf_slice(&after);
     memcpy(event.epoch, EPOCH, EPOCH_CHARS);
@@ -141,6 +143,24 @@ static void store_task(int64_t id, int64_t at_us, const task_t *task)
     batch_t batch = {0};
     put_task(&batch, id, at_us, task);
     store(&batch);
+}
+
+/* The same, because other time zone data says so. */
+static void store_moved(int64_t id, int64_t at_us, task_t *task, int64_t to_us)
+{
+    batch_t batch = {0};
+    name_reminder(&task->reminders[0], to_us);
+    put(&batch, id, (event_t){.type = EVENT_TASK_UPDATED, .at_us = at_us, .by = author_retime},
+        task);
+    store(&batch);
+}
+
+/* Its command was refused. */
+static void end_refused(const task_t *task)
+{
+    const reminder_t *reminder = &task->reminders[0];
+    near_key_t key = {task->id, reminder->id, reminder->at_us};
+    assert_true(reminder_load_end(pg, EPOCH, &key, 1));
 }
 
 /* --- rows --- */
@@ -348,6 +368,65 @@ static void a_firing_of_an_instant_that_moved_is_not_that_of_the_new_one(void **
     assert_row(&after, PENDING, NOW_US + 2 * HOUR_US, 20);
 }
 
+static void other_zone_data_moves_what_waits_even_into_the_past(void **state)
+{
+    (void)state;
+    task_t task = a_task(NOW_US + HOUR_US);
+    store_task(10, NOW_US, &task);
+    store_moved(20, NOW_US + 1, &task, NOW_US + 2 * HOUR_US);
+    assert_row(&task, PENDING, NOW_US + 2 * HOUR_US, 20);
+    store_moved(30, NOW_US + 2, &task, NOW_US - HOUR_US);
+    assert_row(&task, PENDING, NOW_US - HOUR_US, 30);
+    store_task(40, NOW_US + 3, &task); /* nor does it end when it is named again */
+    assert_row(&task, PENDING, NOW_US - HOUR_US, 40);
+}
+
+static void other_zone_data_lets_nothing_fire_a_second_time(void **state)
+{
+    (void)state;
+    task_t task = a_task(NOW_US + HOUR_US);
+    store_task(10, NOW_US, &task);
+    batch_t batch = {0};
+    put_fired(&batch, 11, &task);
+    store(&batch);
+    store_moved(20, NOW_US + HOUR_US + 1, &task, NOW_US + 3 * HOUR_US);
+    assert_row(&task, FIRED, NOW_US + 3 * HOUR_US, 20);
+    store_task(30, NOW_US + HOUR_US + 2, &task);
+    assert_row(&task, FIRED, NOW_US + 3 * HOUR_US, 30);
+    assert_past(&task, 1, 0);
+    name_reminder(&task.reminders[0], NOW_US + 4 * HOUR_US); /* moved by somebody it is new */
+    store_task(40, NOW_US + HOUR_US + 3, &task);
+    assert_row(&task, PENDING, NOW_US + 4 * HOUR_US, 40);
+}
+
+/* Its command may come after the task was moved and before the row is. */
+static void what_was_refused_because_it_had_moved_waits_again(void **state)
+{
+    (void)state;
+    task_t task = a_task(NOW_US + HOUR_US);
+    store_task(10, NOW_US, &task);
+    end_refused(&task);
+    assert_row(&task, REFUSED, NOW_US + HOUR_US, 10);
+    store_task(15, NOW_US + 2 * HOUR_US, &task);
+    assert_row(&task, ENDED, NOW_US + HOUR_US, 15);
+    task_t other = a_task(NOW_US + HOUR_US);
+    store_task(16, NOW_US, &other);
+    end_refused(&other);
+    store_moved(20, NOW_US + HOUR_US, &other, NOW_US - HOUR_US);
+    assert_row(&other, PENDING, NOW_US - HOUR_US, 20);
+}
+
+static void what_was_past_when_it_was_set_stays_so_by_other_zone_data(void **state)
+{
+    (void)state;
+    task_t task = a_task(NOW_US - HOUR_US);
+    store_task(10, NOW_US, &task);
+    store_moved(20, NOW_US + 1, &task, NOW_US - HOUR_US / 2);
+    assert_row(&task, ENDED, NOW_US - HOUR_US / 2, 20);
+    store_moved(30, NOW_US + 2, &task, NOW_US + HOUR_US);
+    assert_row(&task, PENDING, NOW_US + HOUR_US, 30);
+}
+
 static void the_whole_log_again_changes_nothing(void **state)
 {
     (void)state;
@@ -417,6 +496,10 @@ int main(void)
         cmocka_unit_test(one_that_was_taken_for_missed_may_have_fired),
         cmocka_unit_test(what_was_dismissed_last_counts_in_any_order),
         cmocka_unit_test(a_firing_of_an_instant_that_moved_is_not_that_of_the_new_one),
+        cmocka_unit_test(other_zone_data_moves_what_waits_even_into_the_past),
+        cmocka_unit_test(other_zone_data_lets_nothing_fire_a_second_time),
+        cmocka_unit_test(what_was_refused_because_it_had_moved_waits_again),
+        cmocka_unit_test(what_was_past_when_it_was_set_stays_so_by_other_zone_data),
         cmocka_unit_test(the_whole_log_again_changes_nothing),
         cmocka_unit_test(what_the_database_refuses_of_one_event_harms_no_other),
         cmocka_unit_test(what_is_of_another_epoch_changes_no_row),

@@ -2,7 +2,8 @@
 // The ledger: many clients change many lists while taskwire and PostgreSQL are killed at random. Each client writes down
 // what it asked and what it was answered. Afterwards the database is held against the ledgers: every acknowledged command
 // is there exactly once, no other more than once, no revision is missing, every follower has what the database has, every
-// closed occurrence has one successor, every reminder fired once and not early, the audit verifies.
+// closed occurrence has one successor, every reminder fired once and not early, what was dismissed stays so, the audit
+// verifies.
 //
 //   node tests/fault/ledger.mjs --clients 20 --commands 100000 --kills 20 --processes 2 --seed 1
 //
@@ -66,7 +67,8 @@ class Author {
     if (kind < 0.895) return { ...command, op: 'task.delete' };
     if (kind < 0.915) return { ...command, op: 'task.restore' };
     if (kind < 0.94) return { ...command, op: 'task.move', data: { list: dice.pick(this.lists) } };
-    if (kind < 0.95) return { ...command, op: 'task.snooze', data: { for: `PT${1 + dice.below(this.remindMs / 1000)}S` } };
+    if (kind < 0.945) return { ...command, op: 'task.snooze', data: { for: `PT${1 + dice.below(this.remindMs / 1000)}S` } };
+    if (kind < 0.955) return { ...command, op: 'reminder.dismiss', data: this.dismissal(command.task) };
     if (kind < 0.975) return this.share(command.id);
     if (kind < 0.98) return { id: command.id, op: 'list.patch', list, data: { title: `List ${dice.below(1e9)}` } };
     if (kind < 0.99) return { id: command.id, op: 'account.patch', list: this.client.account, data: { name: `N${dice.below(99)}` } };
@@ -98,6 +100,13 @@ class Author {
     return fields;
   }
 
+  // Of a reminder that the task has, if it has any here; up to an instant that is past.
+  dismissal(task) {
+    const known = this.lists.map((list) => this.follower.streams.get(list)?.tasks.get(task)).find((one) => one);
+    const reminder = known?.reminders.length ? this.dice.pick(known.reminders).id : uuid();
+    return { reminder, at: new Date(Date.now() - 1000 - this.dice.below(5000)).toISOString() };
+  }
+
   anyTask(list) {
     const ids = [...(this.follower.streams.get(list)?.tasks.keys() ?? [])];
     return ids.length ? this.dice.pick(ids) : undefined;
@@ -105,7 +114,7 @@ class Author {
 
   // Sends until the outcome is known; now and then gives up, so that there are commands without one.
   async issue(command) {
-    const overHttp = command.op.startsWith('task.') && this.dice.chance(0.3);
+    const overHttp = /^(task|reminder)\./.test(command.op) && this.dice.chance(0.3);
     const entry = { command, outcome: 'unknown', tries: 0 };
     this.ledger.push(entry);
     for (;;) {
@@ -141,6 +150,7 @@ class Author {
         'task.restore': () => client.post(`/v1/tasks/${command.task}/restore`, {}, headers),
         'task.move': () => client.post(`/v1/tasks/${command.task}/move`, command.data, headers),
         'task.snooze': () => client.post(`/v1/tasks/${command.task}/snooze`, command.data, headers),
+        'reminder.dismiss': () => client.post(`/v1/tasks/${command.task}/reminders/${command.data.reminder}/dismiss`, { at: command.data.at }, headers),
       }[command.op]();
       if (answer.status < 300) return { ok: true };
       if (answer.body?.code === undefined) return null;
@@ -256,7 +266,8 @@ async function checkLedgers(bench, authors) {
     assert.ok(!found.has(key), `command ${key} is in the log twice`);
     found.set(key, { stream, rev: Number(rev) });
   }
-  const counts = { acknowledged: 0, refused: 0, unknown: 0, unknownButApplied: 0 };
+  const counts = { acknowledged: 0, refused: 0, unknown: 0, unknownButApplied: 0, dismissed: 0 };
+  const dismissed = new Map();
   for (const author of authors) {
     for (const entry of author.ledger) {
       const row = found.get(`${author.client.account}/${entry.command.id}`);
@@ -269,9 +280,24 @@ async function checkLedgers(bench, authors) {
       } else if (row) {
         counts.unknownButApplied++;
       }
+      if (row && entry.command.op === 'reminder.dismiss') noteDismissed(dismissed, author.client.account, entry.command);
     }
   }
+  counts.dismissed = dismissed.size;
+  await checkDismissed(bench, dismissed);
   return counts;
+}
+
+function noteDismissed(dismissed, account, { task, data: { reminder, at } }) {
+  const key = `${task}/${reminder}/${account}`;
+  dismissed.set(key, Math.max(dismissed.get(key) ?? 0, Date.parse(at)));
+}
+
+// For each account the last instant up to which it has dismissed a reminder.
+async function checkDismissed(bench, dismissed) {
+  const rows = await bench.cluster.query('SELECT task, reminder, account, round(extract(epoch FROM until) * 1000) FROM reminder_dismissed');
+  assert.deepEqual(new Map(rows.map(([task, reminder, account, until]) => [`${task}/${reminder}/${account}`, Number(until)])), dismissed,
+    'what was dismissed is');
 }
 
 async function checkDatabase(bench, nLetters) {

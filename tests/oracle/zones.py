@@ -20,18 +20,19 @@ def offset(zone, at):
 
 def changes(zone):
     """The instants at which the offset changes, to the second."""
-    at = FIRST
+    at, before = FIRST, offset(zone, FIRST)
     while at < LAST:
-        if offset(zone, at) != offset(zone, at + STEP):
+        after = offset(zone, at + STEP)
+        if before != after:
             low, high = at, at + STEP
             while high - low > datetime.timedelta(seconds=1):
                 middle = low + datetime.timedelta(seconds=(high - low).total_seconds() // 2)
-                if offset(zone, middle) == offset(zone, at):
+                if offset(zone, middle) == before:
                     low = middle
                 else:
                     high = middle
             yield high
-        at += STEP
+        at, before = at + STEP, after
 
 
 def expected(zone, local):

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What schemathesis cannot know of taskwire: who asks, ids of things that exist, and which values only the server makes.
 
-PROOF_EMAIL and PROOF_PASSWORD name an account of PROOF_URL; PROOF_LIST and PROOF_TASK are its own, PROOF_ACCOUNT is
-another member.
+PROOF_EMAIL and PROOF_PASSWORD name an account of PROOF_URL; PROOF_LIST and PROOF_TASK are its own, and so is PROOF_SERIES,
+that task's; PROOF_ACCOUNT is another member.
 """
 import os
 import uuid
@@ -13,7 +13,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.util.retry import Retry
 
 URL = os.environ["PROOF_URL"]
-REAL = {name: os.environ["PROOF_" + name.upper()] for name in ("list", "task", "account")}
+REAL = {name: os.environ["PROOF_" + name.upper()] for name in ("list", "task", "series", "account")}
 ENDS_SESSION = {"logOut", "deleteToken"}
 PATIENCE_S = 30
 
@@ -72,11 +72,18 @@ def new_task():
     return made(f"/v1/lists/{new_list()}/tasks", {"title": "To spend"}, Login.shared())["id"]
 
 
+def new_series():
+    fields = {"title": "To spend", "due": "2027-01-01", "recurrence": {"rule": "weekly"}}
+    return made(f"/v1/lists/{new_list()}/tasks", fields, Login.shared())["series"]
+
+
 # What takes away, or closes to work, gets something to itself: the others still need what is there.
 SPENDS = {
     "deleteList": lambda: {"list": new_list()},
     "patchList": lambda: {"list": new_list()},
     "deleteTask": lambda: {"task": new_task()},
+    "deleteSeries": lambda: {"series": new_series()},
+    "patchSeries": lambda: {"series": new_series()},
 }
 
 

@@ -3,12 +3,14 @@
 // nothing ran: a reminder fires once, not before its instant, and none is lost. TASKWIRE_SEED repeats the random steps.
 import { describe, it, before, after } from 'node:test';
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
 import { Bench } from '../lib/program.mjs';
 import { Client } from '../lib/client.mjs';
 import { Clock } from '../lib/clock.mjs';
 import { granted } from '../lib/expect.mjs';
 import { readAll } from '../lib/pages.mjs';
 import { micros, random, waitFor } from '../lib/wait.mjs';
+import { makeZones } from '../lib/zones.mjs';
 
 const SECOND = 1000;
 const MINUTE = 60 * SECOND;
@@ -187,5 +189,54 @@ describe('a clock that is set', { timeout: 300_000 }, () => {
     clock.set(new Date(instantOf(second) - 2 * SECOND).toISOString());
     await fires(list, second);
     assert.equal((await fired(list)).filter((event) => event.task === first.id).length, 1);
+  });
+
+  // In the one town all is two hours earlier by the other data, in the other two hours later. The program is not there
+  // from five to ten to seven.
+  it('with other time zone data fires what waits at its new instant, once, and what fired not again', async () => {
+    await bench.taskwire.stop();
+    clock.set('2033-06-01T04:30:00Z');
+    const data = { old: { 'Test/Early': 1, 'Test/Later': 1 }, fresh: { 'Test/Early': 3, 'Test/Later': -1 } };
+    const run = async (name) => {
+      const program = clock.of(bench.program({ GATEWAYS: 1 }));
+      program.extra.TZDIR = makeZones(join(bench.dir, name), data[name]);
+      await program.start();
+      me.url = program.url;
+      return program;
+    };
+    const old = await run('old');
+    me = await Client.register(old.url, { time_zone: 'UTC' });
+    const list = await me.list();
+    const tasks = {};
+    for (const [title, zone, due, instant] of [
+      ['fired', 'Test/Later', 'T05:50', 'T04:50'], // and would be due at 06:50 now
+      ['overdue early', 'Test/Early', 'T07:15', null], // at 06:15 by the old data, at 04:15 by the new
+      ['overdue later', 'Test/Later', 'T07:30', null], // at 06:30 or 08:30
+      ['passed over', 'Test/Early', 'T08:30', 'T05:30'], // which was at 07:30
+      ['later', 'Test/Later', 'T08:00', 'T09:00'], // which was at 07:00
+      ['early', 'Test/Early', 'T12:30', 'T09:30'], // which was at 11:30
+      ['the same', 'UTC', 'T10:00', 'T10:00'],
+    ]) {
+      tasks[title] = await me.task(list.id, { title, due: `2033-06-01${due}`, time_zone: zone, reminders: [{ before: 'PT0S' }] });
+      tasks[title].instant = instant && `2033-06-01${instant}:00Z`;
+    }
+    clock.set('2033-06-01T04:49:59Z');
+    await fires(list, tasks.fired);
+    await old.stop();
+    clock.set('2033-06-01T06:49:50Z'); // and runs past 06:50
+    const fresh = await run('fresh');
+    for (const title of ['overdue early', 'passed over']) assert.equal((await fires(list, tasks[title])).reminder.late, true, title);
+    await waitFor(() => clock.now > Date.parse('2033-06-01T06:50:00Z'), 'it is ten to seven');
+    await passed(list);
+    for (const time of ['06:59:59', '07:29:59', '08:29:59', '08:59:59', '09:29:59', '09:59:59', '11:29:59']) {
+      clock.set(`2033-06-01T${time}Z`);
+      await passed(list);
+    }
+    const all = (await fired(list)).filter((event) => event.after.title !== 'a fence');
+    assert.deepEqual(all.map((event) => event.after.title).sort(), Object.keys(tasks).sort());
+    for (const { reminder, after: { title } } of all.filter((event) => tasks[event.after.title].instant)) {
+      assert.equal(micros(reminder.at), micros(tasks[title].instant), title);
+    }
+    await fresh.stop();
   });
 });

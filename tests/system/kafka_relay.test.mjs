@@ -184,6 +184,20 @@ describe('the relay in Kafka mode', () => {
     for (const [key, body] of newest) if (body && key.includes('/')) assert.equal(JSON.parse(body).source, `taskwire/${await epoch()}`, key);
   });
 
+  it('writes task-updates anew when it was deleted', async () => {
+    const list = await me.list();
+    for (let i = 0; i < 3; i++) await me.task(list.id, { title: `kept ${i}` });
+    await published();
+    const keys = (await bench.cluster.query(`SELECT id FROM task WHERE list = '${list.id}'`)).map(([id]) => `${list.id}/${id}`);
+    assert.equal(keys.length, 3);
+    await kafka.deleteTopics(named('task-updates'));
+    await me.task(list.id, { title: 'meanwhile' });
+    await waitFor(() => /task-updates was made anew/.test(bench.taskwire.log), 'it has noticed', 30_000);
+    await waitFor(async () => (await value(`SELECT count(*) FROM kafka_topic WHERE epoch IS NULL`)) === '0', 'it is written', 60_000);
+    const newest = await checkUpdates();
+    for (const key of keys) assert.ok(newest.get(key), `${key} is there again`);
+  });
+
   it('takes no event that the broker refuses for more than that: it becomes a dead letter, the others go on', async () => {
     const admin = await kafka.admin();
     await admin.alterConfigs({ resources: [{ type: 2, name: named('task-events'), configEntries: [{ name: 'max.message.bytes', value: '20000' }] }] });

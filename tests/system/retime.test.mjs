@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// Other time zone data, made by zic as tzdata is: due instants and what reminds of them move, clients are told, once.
+// Other time zone data, made by zic as tzdata is: due instants and what reminds of them move, clients are told, once. What
+// fires then is in clock.test.mjs.
 import { describe, it, before, after } from 'node:test';
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Bench } from '../lib/program.mjs';
 import { Client } from '../lib/client.mjs';
 import { granted } from '../lib/expect.mjs';
 import { waitFor } from '../lib/wait.mjs';
+import { makeZones } from '../lib/zones.mjs';
 
 const author = '7461736b-7769-8265-8000-000000000003';
 
@@ -16,15 +16,7 @@ describe('time zone data that changes', { timeout: 300_000 }, () => {
   let bench;
   let me;
 
-  // A folder of zones; Test/Town goes from +1 to this offset in 2029.
-  function zones(name, offset) {
-    const dir = join(bench.dir, name);
-    mkdirSync(dir);
-    writeFileSync(`${dir}.zi`, `Zone UTC 0 - UTC\nZone Europe/Zurich 1 - +01\nZone Test/Town 1 - +01 2029 Jan 1\n ${offset} - %z\n`);
-    execFileSync('zic', ['-d', dir, `${dir}.zi`], { env: { PATH: `${process.env.PATH}:/usr/sbin` } });
-    return dir;
-  }
-
+  const zones = (name, offset) => makeZones(join(bench.dir, name), { 'Test/Town': offset });
   const at = (program, dir) => {
     program.extra = { TZDIR: dir };
     return program;

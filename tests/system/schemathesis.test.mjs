@@ -19,7 +19,7 @@ async function prepare(url) {
   await owner.post(`/v1/lists/${list.id}/members`, { email: 'ben@example.org', role: 'editor' });
   return {
     PROOF_URL: url, PROOF_EMAIL: owner.email, PROOF_PASSWORD: owner.password,
-    PROOF_LIST: list.id, PROOF_TASK: task.id, PROOF_ACCOUNT: other.account,
+    PROOF_LIST: list.id, PROOF_TASK: task.id, PROOF_SERIES: task.series, PROOF_ACCOUNT: other.account,
   };
 }
 

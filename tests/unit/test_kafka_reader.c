@@ -175,6 +175,28 @@ static void further_partitions_come_without_loss_in_those_before(void **state)
     end(&reader);
 }
 
+/* The library asserts that what it is told to read is not just being stopped. */
+static void partitions_may_be_assigned_one_upon_the_other(void **state)
+{
+    world_t *world = *state;
+    produce(world, 0, 1, 100);
+    produce(world, 1, 1, 100);
+    produce(world, 2, 1, 100);
+    kafka_reader_t *reader = read_all(world, KAFKA_FROM_START);
+    kafka_reader_assign(reader, 3);
+    expect(reader, 0, 1, 10);
+    for (int i = 0; i < 20; i++)
+        kafka_reader_assign(reader, 1 + i % 3);
+    kafka_reader_assign(reader, 3);
+    expect(reader, 0, 11, 100);
+    expect(reader, 1, 1, 100);
+    expect(reader, 2, 1, 100);
+    expect_end(reader, 2);
+    produce(world, 2, 101, 110);
+    expect(reader, 2, 101, 110);
+    end(&reader);
+}
+
 static void on_assigned(void *arg, const int32_t *partitions, size_t n)
 {
     world_t *world = arg;
@@ -228,6 +250,8 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(from_the_end_only_what_is_new_comes, setup, teardown),
         cmocka_unit_test_setup_teardown(further_partitions_come_without_loss_in_those_before, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(partitions_may_be_assigned_one_upon_the_other, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(a_member_begins_at_the_start_where_no_offset_is_stored,
                                         setup, teardown),

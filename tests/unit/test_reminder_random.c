@@ -17,7 +17,7 @@
 #define MINUTE_US (60 * US_PER_S)
 #define HOUR_US (60 * MINUTE_US)
 
-typedef enum { WAITS, FIRED, OVER } fate_t;
+typedef enum { WAITS, FIRED, OVER, REFUSED } fate_t;
 
 /* Of a reminder of a task; the model has the same without `event_id`. */
 typedef struct {
@@ -92,6 +92,20 @@ static void model_follow(core_t *core, const task_t *task)
     }
 }
 
+/* Other time zone data moves what waits, even into the past, and nothing that fired. */
+static void model_move(core_t *core, const task_t *task)
+{
+    for (uint32_t r = 0; r < task->n_reminders; r++) {
+        near_key_t key = {task->id, task->reminders[r].id,
+                          task_reminder_at(task, &task->reminders[r])};
+        row_t *row = find(&model, &key);
+        assert_non_null(row);
+        if (row->fate == OVER && key.fire_at_us > core->now_us)
+            row->fate = WAITS;
+        row->key = key;
+    }
+}
+
 /* What fires between what was checked and now is due by the model, and fires once. */
 static void model_check(core_t *core)
 {
@@ -118,7 +132,18 @@ static void model_check(core_t *core)
 
 /* --- the rows, as the statements keep them --- */
 
-static void store_wanted(const reminder_news_t *news)
+static fate_t fate_after(const row_t *row, const near_key_t *key, reminder_tells_t tells,
+                         int64_t at_us)
+{
+    bool is_ended = row->fate == OVER || row->fate == REFUSED;
+    if (tells == TELLS_MOVED && row->fate != OVER)
+        return row->fate == REFUSED ? WAITS : row->fate;
+    if (tells == TELLS_WANTED && row->key.fire_at_us == key->fire_at_us && !is_ended)
+        return row->fate;
+    return key->fire_at_us <= at_us ? OVER : WAITS;
+}
+
+static void store_wanted(const reminder_news_t *news, reminder_tells_t tells)
 {
     for (uint32_t i = 0; i < news->n_wanted; i++) {
         bool is_new;
@@ -126,8 +151,9 @@ static void store_wanted(const reminder_news_t *news)
         row_t *row = find_or_add(&table, &key, &is_new);
         if (!is_new && row->event_id >= news->event_id)
             continue;
-        if (is_new || row->key.fire_at_us != key.fire_at_us || row->fate == OVER)
-            row->fate = key.fire_at_us <= news->at_us ? OVER : WAITS;
+        if (is_new)
+            row->fate = OVER;
+        row->fate = fate_after(row, &key, tells, news->at_us);
         row->key = key;
         row->event_id = news->event_id;
     }
@@ -164,10 +190,12 @@ static void handle_one(core_t *core, process_t *self)
     assert_int_not_equal(tells, TELLS_WRONG);
     if (tells == TELLS_FIRED)
         store_fired(&news);
-    if (tells != TELLS_WANTED)
+    if (tells != TELLS_WANTED && tells != TELLS_MOVED)
         return;
-    store_wanted(&news);
-    for (uint32_t i = 0; i < news.n_wanted; i++) {
+    store_wanted(&news, tells);
+    if (tells == TELLS_MOVED)
+        near_reset(self->near, core->now_us, core->now_us - MAX_LATE_US);
+    for (uint32_t i = 0; tells == TELLS_WANTED && i < news.n_wanted; i++) {
         near_key_t key = {news.task, news.wanted[i].id, news.wanted[i].fire_at_us, news.trace};
         if (key.fire_at_us > core->now_us) /* else the rows know whether it still waits */
             near_offer(self->near, &key);
@@ -217,7 +245,7 @@ static void fire(core_t *core, const near_key_t *key)
         return;
     if (err != ERR_PRECONDITION_FAILED && row != NULL && row->fate == WAITS &&
         row->key.fire_at_us == key->fire_at_us)
-        row->fate = OVER;
+        row->fate = REFUSED;
 }
 
 static void miss(core_t *core)
@@ -336,6 +364,19 @@ static void change_something(core_t *core)
         model_follow(core, &found->task);
 }
 
+/* Other time zone data: as if the task's zone had got the rules of that one. */
+static void retime_something(core_t *core)
+{
+    static const char *const zones[] = {"Europe/Zurich", "America/New_York", "UTC", "Asia/Tokyo"};
+    uuid_t id = core_id(0x900 + (unsigned)(random() % N_TASKS));
+    state_task_t *found = state_task(core->state, &id);
+    if (found == NULL || found->task.time_zone.data == NULL)
+        return;
+    found->task.time_zone = slice_str(zones[random() % 4]);
+    if (core_do(core, &author_retime, "task.retime", &id, NULL) == ERR_OK)
+        model_move(core, &found->task);
+}
+
 static void each_instant_fires_once_whatever_happens(void **state)
 {
     core_t *core = *state;
@@ -351,7 +392,9 @@ static void each_instant_fires_once_whatever_happens(void **state)
     for (int step = 0; step < N_STEPS; step++) {
         process_t *one = &processes[random() % 2];
         int dice = (int)(random() % 10);
-        if (dice < 4)
+        if (random() % 40 == 0)
+            retime_something(core);
+        else if (dice < 4)
             change_something(core);
         else if (dice < 5)
             crash(core, one);

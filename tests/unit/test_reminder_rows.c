@@ -12,6 +12,7 @@
 #define AT_US INT64_C(1800000000000000)
 
 static arena_t *arena;
+static uuid_t author; /* of the next event; nil: any */
 
 static int set_up(void **unused)
 {
@@ -61,7 +62,7 @@ static log_event_t row_of(event_type_t type, const task_t *task, task_fields_t f
                      .type = type,
                      .task = task->id,
                      .command = task->id,
-                     .by = task->id,
+                     .by = uuid_is_nil(&author) ? task->id : author,
                      .at_us = AT_US,
                      .set = buf_slice(&set),
                      .was = buf_slice(&set),
@@ -94,6 +95,18 @@ static void a_changed_due_date_tells_all_instants(void **state)
     assert_true(news.wanted[0].fire_at_us == AT_US - 15 * 60 * US_PER_S);
     assert_true(news.wanted[1].fire_at_us == AT_US + 5);
     assert_int_equal(news.event_id, 9);
+}
+
+static void what_other_zone_data_moves_is_told_apart(void **state)
+{
+    (void)state;
+    reminder_news_t news;
+    task_t task = a_task();
+    author = author_retime;
+    log_event_t row = row_of(EVENT_TASK_UPDATED, &task, BIT(TASK_DUE_AT));
+    author = UUID_NIL;
+    assert_int_equal(reminder_read(&row, arena, &news), TELLS_MOVED);
+    assert_int_equal(news.n_wanted, 2);
 }
 
 static void what_does_not_concern_them_tells_nothing(void **state)
@@ -183,6 +196,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_changed_due_date_tells_all_instants),
+        cmocka_unit_test(what_other_zone_data_moves_is_told_apart),
         cmocka_unit_test(what_does_not_concern_them_tells_nothing),
         cmocka_unit_test(text_that_looks_like_reminders_hides_none),
         cmocka_unit_test(a_closed_or_deleted_task_wants_none),
