@@ -233,6 +233,8 @@ static void load(core_t *core, process_t *self)
 /* As reminder.c does: refused for good, or fired before, ends the row. */
 static void fire(core_t *core, const near_key_t *key)
 {
+    const state_task_t *task = state_task(core->state, &key->task);
+    core->in = task->task.list; /* where the writer finds it */
     char at[INSTANT_TEXT_CHARS + 1];
     char json[160];
     uuid_t space = uuid_derive(&key->task, slice_of(key->reminder.bytes, UUID_BYTES));
@@ -334,6 +336,24 @@ static void some_due(core_t *core, char *out, size_t size)
     snprintf(out, size, "%s", text);
 }
 
+/* Moves to the other list, or back; says that a reminder was seen. Neither is a reason to fire or
+ * not to. */
+static void move_or_dismiss(core_t *core, const uuid_t *author, const task_t *task)
+{
+    char json[160];
+    core->in = task->list;
+    if (random() % 2 == 0) {
+        bool is_away = uuid_eq(&task->list, &core->other);
+        snprintf(json, sizeof json, "{'list':'%s'}",
+                 core_text(core, is_away ? &core->list : &core->other));
+        (void)core_do(core, author, "task.move", &task->id, json);
+    } else if (task->n_reminders > 0) {
+        const reminder_t *reminder = &task->reminders[(unsigned)random() % task->n_reminders];
+        snprintf(json, sizeof json, "{'reminder':'%s'}", core_text(core, &reminder->id));
+        assert_int_equal(core_do(core, author, "reminder.dismiss", &task->id, json), ERR_OK);
+    }
+}
+
 static void change_something(core_t *core)
 {
     static const char *const ops[] = {"task.complete", "task.reopen", "task.delete",
@@ -341,12 +361,20 @@ static void change_something(core_t *core)
     char json[300], due[40];
     uuid_t task = core_id(0x900 + (unsigned)(random() % N_TASKS));
     const uuid_t *author = random() % 2 == 0 ? &core->anna : &core->ben;
-    bool is_there = state_task(core->state, &task) != NULL;
+    const state_task_t *there = state_task(core->state, &task);
     some_due(core, due, sizeof due);
-    if (!is_there) {
+    if (there != NULL)
+        core->in = there->task.list;
+    if (there == NULL) {
         snprintf(json, sizeof json, "{'title':'x','due':'%s','reminders':%s}", due,
                  some_reminders());
         (void)core_do(core, author, "task.create", &task, json);
+    } else if (random() % 6 == 0 && there->task.deleted_at_us == INSTANT_NONE) {
+        move_or_dismiss(core, author, &there->task);
+    } else if (random() % 8 == 0) {
+        snprintf(json, sizeof json, "{'due':'%s','recurrence':{'rule':'%s'}}", due,
+                 random() % 2 == 0 ? "daily" : "FREQ=WEEKLY;INTERVAL=2");
+        (void)core_do(core, author, "task.patch", &task, json);
     } else if (random() % 5 == 0) {
         (void)core_do(core, author, ops[random() % 4], &task, NULL);
     } else if (random() % 4 == 0) {
@@ -373,6 +401,7 @@ static void retime_something(core_t *core)
     if (found == NULL || found->task.time_zone.data == NULL)
         return;
     found->task.time_zone = slice_str(zones[random() % 4]);
+    core->in = found->task.list;
     if (core_do(core, &author_retime, "task.retime", &id, NULL) == ERR_OK)
         model_move(core, &found->task);
 }
@@ -385,6 +414,8 @@ static void each_instant_fires_once_whatever_happens(void **state)
     unsigned seed = wanted == NULL ? (unsigned)time(NULL) : (unsigned)strtoul(wanted, NULL, 10);
     print_message("TASKWIRE_SEED=%u\n", seed);
     srandom(seed);
+    core_add_member(core, &core->other, &core->anna, ROLE_EDITOR);
+    core_add_member(core, &core->other, &core->ben, ROLE_EDITOR);
     for (size_t i = 0; i < 2; i++) {
         processes[i] = (process_t){.near = near_new(256, 10 * MINUTE_US)};
         near_reset(processes[i].near, core->now_us, core->now_us);
@@ -410,7 +441,7 @@ static void each_instant_fires_once_whatever_happens(void **state)
         n_fired += state_event_at(core->state, i)->event.type == EVENT_REMINDER_DUE;
     print_message("%zu fired, to %.1f years later\n", n_fired,
                   (double)(core->now_us - CORE_NOW_US) / (365.25 * (double)US_PER_DAY));
-    assert_true(n_fired > 50);
+    assert_true(n_fired > 20);
     for (size_t i = 0; i < 2; i++)
         near_destroy(&processes[i].near);
 }
