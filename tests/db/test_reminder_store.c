@@ -159,7 +159,7 @@ static void store_moved(int64_t id, int64_t at_us, task_t *task, int64_t to_us)
 static void end_refused(const task_t *task)
 {
     const reminder_t *reminder = &task->reminders[0];
-    near_key_t key = {task->id, reminder->id, reminder->at_us};
+    near_key_t key = {.task = task->id, .reminder = reminder->id, .fire_at_us = reminder->at_us};
     assert_true(reminder_load_end(pg, EPOCH, &key, 1));
 }
 

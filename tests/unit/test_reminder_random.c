@@ -96,8 +96,9 @@ static void model_follow(core_t *core, const task_t *task)
 static void model_move(core_t *core, const task_t *task)
 {
     for (uint32_t r = 0; r < task->n_reminders; r++) {
-        near_key_t key = {task->id, task->reminders[r].id,
-                          task_reminder_at(task, &task->reminders[r])};
+        near_key_t key = {.task = task->id,
+                          .reminder = task->reminders[r].id,
+                          .fire_at_us = task_reminder_at(task, &task->reminders[r])};
         row_t *row = find(&model, &key);
         assert_non_null(row);
         if (row->fate == OVER && key.fire_at_us > core->now_us)
