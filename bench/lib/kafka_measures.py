@@ -50,7 +50,7 @@ class Broker:
             self.shell('kafka_remove "$1"')
 
     def cpu_us(self):
-        return sum(machine.threads_of(self.pid).values())
+        return machine.stat_of(self.pid)[1]
 
 
 class Watch:
