@@ -190,6 +190,9 @@ class KafkaMeasures:
         self.world.checkpoint()
         found = self.watched(n, "load_bridge", environment, "publish", n_records)
         found["rate"] *= n / n_records
+        # The relay may have been stopped before it had read the topic through; the next one would write it again.
+        topic = environment["TASKWIRE_KAFKA_TOPIC_PREFIX"] + "task-updates"
+        self.world.sql(f"UPDATE kafka_topic SET epoch = (SELECT epoch FROM log_epoch) WHERE name = '{topic}'", database)
         return found
 
     def bare(self, database, environment):
