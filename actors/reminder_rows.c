@@ -271,7 +271,7 @@ static void queue(round_t *self, const pg_stmt_t *stmt)
  * none. */
 static bool may_end(reminder_tells_t tells, const reminder_news_t *news)
 {
-    return tells == TELLS_WANTED && !news->is_new;
+    return (tells == TELLS_WANTED || tells == TELLS_MOVED) && !news->is_new;
 }
 
 static void queue_wanted(round_t *self, reminder_tells_t what, const pg_stmt_t *upsert)

@@ -194,6 +194,28 @@ static void many_of_one_instant_fire_all(void **unused)
         assert_int_equal(rows[i].n_fired, 1);
 }
 
+static void what_waits_for_room_comes_in_order_and_is_not_lost(void **unused)
+{
+    (void)unused;
+    const near_key_t *key;
+    int64_t last_us = INSTANT_NONE;
+    size_t n_fired = 0;
+    load_all();
+    for (; n_fired < MAX_ROWS; now_us += 500) {
+        while (n_rows < MAX_ROWS && near_count(near) < LIMIT)
+            near_offer(near, &add_row(++now_us)->key);
+        near_turn(near, now_us);
+        for (int room = 1 + (int)(now_us % 7); room > 0 && (key = near_first(near)) != NULL;
+             room--) {
+            assert_true(key->fire_at_us > last_us && key->fire_at_us <= now_us);
+            last_us = key->fire_at_us;
+            near_shift(near);
+            n_fired++;
+        }
+    }
+    assert_int_equal(near_count(near), 0);
+}
+
 static void without_room_all_is_loaded_anew(void **unused)
 {
     (void)unused;
@@ -282,6 +304,7 @@ int main(void)
         TEST(it_fires_at_the_instant_and_says_until_when_to_sleep),
         TEST(what_is_offered_beyond_what_was_loaded_is_left_to_the_rows),
         TEST(many_of_one_instant_fire_all),
+        TEST(what_waits_for_room_comes_in_order_and_is_not_lost),
         TEST(without_room_all_is_loaded_anew),
         TEST(what_is_before_the_beginning_is_not_loaded),
         TEST(each_instant_of_years_fires_once),
