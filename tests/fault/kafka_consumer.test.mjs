@@ -116,10 +116,13 @@ describe('the consumer', () => {
   });
 
   it('goes on without a name when another process has the same', async () => {
+    const members = async () => (await kafka.groups()).get(group())?.members;
+    await waitFor(async () => (await members()) === 1, 'nobody else is in the group', 40_000);
     const twins = [bench.program({ ...settings, KAFKA_INSTANCE: 'twin' }), bench.program({ ...settings, KAFKA_INSTANCE: 'twin' })];
     await Promise.all(twins.map((twin) => twin.start()));
     const fenced = () => Promise.all(twins.map((twin) => twin.metric('taskwire_consumer_fenced')));
     await waitFor(async () => (await fenced()).reduce((sum, n) => sum + n) === 1, 'one of them has no name', 60_000);
+    await waitFor(async () => (await members()) === 3, 'both are in the group', 40_000);
     const all = [bench.taskwire, ...twins];
     const partitions = () => Promise.all(all.map((program) => program.metric('taskwire_consumer_partitions')));
     await waitFor(async () => (await partitions()).every((n) => n > 0), 'all have partitions', 60_000);

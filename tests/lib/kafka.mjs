@@ -230,8 +230,8 @@ export class Kafka {
   // The groups that the broker knows, with the number of their members.
   async groups() {
     const admin = await this.admin();
-    const { groups } = await admin.listGroups();
-    const described = await admin.describeGroups(groups.map((group) => group.groupId));
+    const described = await insist('the groups', async () =>
+      admin.describeGroups((await admin.listGroups()).groups.map((group) => group.groupId)));
     return new Map(described.groups.map((group) => [group.groupId, { state: group.state, members: group.members.length }]));
   }
 
