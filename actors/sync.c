@@ -7,8 +7,7 @@
  * the very next, so a reading of the log that is under way meanwhile is none the worse: of what it
  * brings the part behind the position is taken.
  *
- * Nothing here waits for a gateway. One whose inbox is full is left out until there is room, and
- * then told anew where each of its streams is. */
+ * How gateways are told is in outlets.c. */
 #include "actors/sync.h"
 
 #include <stdlib.h>
@@ -17,35 +16,24 @@
 #include "actors/lineage.h"
 #include "actors/log.h"
 #include "actors/message.h"
+#include "actors/outlets.h"
 #include "actors/pg_loop.h"
-#include "actors/recent.h"
 
 #define INBOX_LIMIT 1024
 #define READ_EVENTS 512
 #define POLL_US INT64_C(500000)
 /* Of the log, where Kafka brings what is new: for what was lost there without a trace. */
 #define POLL_FED_US INT64_C(1000000)
-#define RECOVER_US INT64_C(5000)
 #define ASK_US INT64_C(100000)
 #define REPLY_LIMIT_US (5 * US_PER_S)
 #define RINGS_MAX_BYTES ((size_t)32 * 1024 * 1024)
-#define FRAMES_MAX 256
 
-static const ring_limits_t ring_limits = {FRAMES_MAX, (size_t)256 * 1024};
+static const ring_limits_t ring_limits = {OUTLETS_MAX_FRAMES, (size_t)256 * 1024};
 
 static const pg_stmt_t select_epoch = {
     "SELECT epoch, (SELECT coalesce(max(n), 0) FROM purged) FROM log_epoch"};
 static const pg_stmt_t select_purged = {
     "SELECT stream, n FROM purged WHERE n > $1::bigint ORDER BY n LIMIT 256"};
-
-/* The way to a gateway. */
-typedef struct {
-    port_t *port; /* NULL: there is no such gateway */
-    bool is_lagging; /* something could not be sent; nothing is until that is repaired */
-    bool lost_access;
-    bool lost_epoch;
-    bool lost_purge;
-} outlet_t;
 
 typedef enum {
     SYNC_UNSURE, /* which history this is, or where the log ends, has to be read */
@@ -75,171 +63,17 @@ struct sync {
     int64_t ask_mono_us; /* not before */
     int64_t epoch_mono_us;
     int64_t poll_mono_us;
-    int64_t recover_mono_us;
-    outlet_t outlets[NETWORK_MAX_GATEWAYS];
     recent_t recent;
+    outlets_t outlets;
     buf_t text; /* scratch */
     log_once_t unreadable;
     metric_t *n_events;
     metric_t *n_gaps;
-    metric_t *n_lags;
     metric_t *n_purged;
     metric_t *n_taken;
     metric_t *n_known;
     metric_t *n_unfit;
 };
-
-/* --- sending --- */
-
-/* False: the inbox is full; the outlet lags from now on. */
-static bool send(sync_t *self, outlet_t *outlet, message_t *message)
-{
-    if (port_send(outlet->port, message) == ERR_OK)
-        return true;
-    if (!outlet->is_lagging)
-        metric_add(self->n_lags, 1);
-    outlet->is_lagging = true;
-    return false;
-}
-
-static void send_access(sync_t *self, const access_t *access)
-{
-    for (uint32_t i = 0; i < self->network->n_gateways; i++) {
-        outlet_t *outlet = &self->outlets[i];
-        message_t message;
-        if (outlet->port == NULL)
-            continue;
-        access_encode(access, &message);
-        if (outlet->is_lagging)
-            message_fini(&message);
-        if (outlet->is_lagging || !send(self, outlet, &message))
-            outlet->lost_access = true;
-    }
-}
-
-static void send_purged(sync_t *self, const uuid_t *stream)
-{
-    for (uint32_t i = 0; i < self->network->n_gateways; i++) {
-        outlet_t *outlet = &self->outlets[i];
-        message_t message;
-        if (outlet->port == NULL)
-            continue;
-        purged_encode(stream, &message);
-        if (outlet->is_lagging)
-            message_fini(&message);
-        if (outlet->is_lagging || !send(self, outlet, &message))
-            outlet->lost_purge = true;
-    }
-}
-
-/* Where the stream is, and the frames that are there. */
-static bool send_state(sync_t *self, recent_stream_t *stream, uint32_t gateway)
-{
-    outlet_t *outlet = &self->outlets[gateway];
-    const ring_t *ring = &stream->ring;
-    watched_t watched = {.stream = stream->node.id, .first = ring_first(ring), .next = ring->next};
-    frame_t *frames[FRAMES_MAX];
-    message_t message;
-    memcpy(watched.epoch, self->epoch, EPOCH_CHARS);
-    watched_encode(&watched, &message);
-    if (!send(self, outlet, &message))
-        return false;
-    for (uint32_t i = 0; i < ring->n; i++)
-        frames[i] = ring_at(ring, ring_first(ring) + i);
-    if (ring->n == 0)
-        return true;
-    frames_message(frames, ring->n, &message);
-    return send(self, outlet, &message);
-}
-
-static void send_outgoing(sync_t *self, recent_stream_t *stream)
-{
-    message_t message;
-    frames_message(stream->outgoing, stream->n_outgoing, &message);
-    for (uint32_t i = 0; i < self->network->n_gateways; i++) {
-        gateway_set_t bit = (gateway_set_t)1 << i;
-        outlet_t *outlet = &self->outlets[i];
-        message_t copy;
-        if ((stream->watchers & bit) == 0)
-            continue;
-        message_share(&copy, &message);
-        if (outlet->is_lagging)
-            message_fini(&copy);
-        if (outlet->is_lagging || !send(self, outlet, &copy))
-            stream->missed |= bit;
-    }
-    message_fini(&message);
-}
-
-static void flush(sync_t *self)
-{
-    recent_stream_t *stream;
-    while ((stream = recent_outgoing(&self->recent)) != NULL) {
-        send_outgoing(self, stream);
-        recent_sent(stream);
-    }
-}
-
-/* --- gateways that lag --- */
-
-static bool repair_streams(sync_t *self, uint32_t gateway)
-{
-    gateway_set_t bit = (gateway_set_t)1 << gateway;
-    for (recent_stream_t *stream = recent_walk(&self->recent, NULL); stream != NULL;
-         stream = recent_walk(&self->recent, stream)) {
-        if ((stream->missed & bit) == 0)
-            continue;
-        if (!send_state(self, stream, gateway))
-            return false;
-        stream->missed &= ~bit;
-    }
-    return true;
-}
-
-/* Epoch and access first: frames must not come to whom they are no longer for. */
-static bool repair(sync_t *self, uint32_t gateway)
-{
-    outlet_t *outlet = &self->outlets[gateway];
-    const access_t everything = {UUID_NIL, UUID_NIL, UUID_NIL};
-    message_t message;
-    if (outlet->lost_epoch) {
-        epoch_encode(self->epoch, &message);
-        if (!send(self, outlet, &message))
-            return false;
-        outlet->lost_epoch = false;
-    }
-    if (outlet->lost_access) {
-        access_encode(&everything, &message);
-        if (!send(self, outlet, &message))
-            return false;
-        outlet->lost_access = false;
-    }
-    if (outlet->lost_purge) {
-        purged_encode(&UUID_NIL, &message);
-        if (!send(self, outlet, &message))
-            return false;
-        outlet->lost_purge = false;
-    }
-    return repair_streams(self, gateway);
-}
-
-/* True: somebody still lags. */
-static bool repair_all(sync_t *self, now_t now)
-{
-    bool is_any_lagging = false;
-    bool is_due = self->state == SYNC_READING && now.mono_us >= self->recover_mono_us;
-    for (uint32_t i = 0; i < self->network->n_gateways; i++) {
-        outlet_t *outlet = &self->outlets[i];
-        if (!outlet->is_lagging)
-            continue;
-        if (is_due && port_has_room(outlet->port))
-            outlet->is_lagging = !repair(self, i);
-        is_any_lagging |= outlet->is_lagging;
-    }
-    if (is_due && is_any_lagging)
-        self->recover_mono_us = now.mono_us + RECOVER_US;
-    return is_any_lagging;
-}
 
 /* --- events --- */
 
@@ -284,7 +118,7 @@ static void tell_access(sync_t *self, const log_event_t *from, const event_t *ev
         return;
     if (is_token && event != NULL)
         (void)find_id(event->set, "token", &access.token);
-    send_access(self, &access);
+    outlets_access(&self->outlets, &access);
 }
 
 /* What cannot be shown keeps its place without bytes: its followers must take a snapshot. */
@@ -385,7 +219,7 @@ static void on_tail(sync_t *self, mp_reader_t *content)
         return;
     while (n_events-- > 0 && tail_next(content, &event, &before))
         on_brought(self, &event, before);
-    flush(self);
+    outlets_flush(&self->outlets);
 }
 
 /* --- reading --- */
@@ -406,7 +240,7 @@ static void on_end(void *arg, const eventlog_end_t *end)
 {
     sync_t *self = arg;
     self->is_reading = false;
-    flush(self);
+    outlets_flush(&self->outlets);
     /* After a failure the poll tries again. */
     if (end->fate != PG_OK)
         return;
@@ -445,7 +279,7 @@ static void on_purged(void *arg, pg_fate_t fate, const pg_result_t *result)
         recent_stream_t *stream = recent_find(&self->recent, &id);
         if (stream != NULL)
             recent_drop(&self->recent, stream);
-        send_purged(self, &id);
+        outlets_purged(&self->outlets, &id);
         /* Kafka still has what was purged: nothing up to the end of the log comes from there. */
         if (self->is_fed)
             fall_behind(self, shard_of(&id));
@@ -468,18 +302,6 @@ static void ask_purged(sync_t *self)
 
 /* --- which history this is --- */
 
-/* From here on is another history, or one of which something was skipped: what was told so far does
- * not count, and nobody may still be who they were. */
-static void forget(sync_t *self)
-{
-    recent_forget(&self->recent);
-    for (uint32_t i = 0; i < self->network->n_gateways; i++) {
-        self->outlets[i].lost_epoch = self->outlets[i].port != NULL;
-        self->outlets[i].lost_access = self->outlets[i].port != NULL;
-        self->outlets[i].is_lagging = self->outlets[i].port != NULL;
-    }
-}
-
 /* Only now may gateways be told anything, because only now is it known from where on nothing is
  * missed. */
 static void on_heads(void *arg, pg_fate_t fate, const int64_t *heads)
@@ -491,7 +313,7 @@ static void on_heads(void *arg, pg_fate_t fate, const int64_t *heads)
     if (fate != PG_OK)
         return;
     if (self->has_begun)
-        forget(self);
+        outlets_forget(&self->outlets);
     self->has_begun = true;
     self->grown = SHARDS_ALL;
     self->behind = self->catching_up = 0;
@@ -545,37 +367,17 @@ static void ask(sync_t *self, now_t now)
 
 /* --- the actor --- */
 
-static void on_watch(sync_t *self, const watch_t *watch)
-{
-    if (watch->gateway >= self->network->n_gateways || self->outlets[watch->gateway].port == NULL)
-        return;
-    outlet_t *outlet = &self->outlets[watch->gateway];
-    gateway_set_t bit = (gateway_set_t)1 << watch->gateway;
-    if (!watch->on) {
-        recent_stream_t *stream = recent_find(&self->recent, &watch->stream);
-        if (stream != NULL)
-            recent_unwatch(&self->recent, stream, watch->gateway);
-        return;
-    }
-    recent_stream_t *stream = recent_get(&self->recent, &watch->stream);
-    recent_watch(&self->recent, stream, watch->gateway);
-    /* The answer waits until it is known where we are. */
-    if (self->state != SYNC_READING)
-        outlet->is_lagging = true;
-    if (outlet->is_lagging || !send_state(self, stream, watch->gateway))
-        stream->missed |= bit;
-}
-
 static void sync_receive(void *arg, slice_t bytes, now_t now)
 {
+    sync_t *self = arg;
     mp_reader_t content;
     watch_t watch;
     message_kind_t kind = message_kind(bytes, &content);
     (void)now;
     if (kind == MESSAGE_WATCH && watch_decode(&content, &watch))
-        on_watch(arg, &watch);
+        outlets_watch(&self->outlets, &watch, self->state == SYNC_READING);
     else if (kind == MESSAGE_TAIL)
-        on_tail(arg, &content);
+        on_tail(self, &content);
 }
 
 static void sync_rung(void *arg, uint64_t bits, now_t now)
@@ -604,8 +406,7 @@ static int64_t sync_due(void *arg, now_t now)
     read_on(self, now);
     if (self->state != SYNC_READING)
         wait_us = least(wait_us, ASK_US);
-    if (repair_all(self, now))
-        wait_us = least(wait_us, RECOVER_US);
+    wait_us = least(wait_us, outlets_repair(&self->outlets, self->state == SYNC_READING, now));
     actor_note(self->actor, "streams", (int64_t)self->recent.streams.n);
     actor_note(self->actor, "ring_bytes", (int64_t)self->recent.n_bytes);
     return least(wait_us, pg_loop_turn(&self->loop, now));
@@ -615,8 +416,7 @@ static err_t sync_open(void *arg, actor_t *actor)
 {
     sync_t *self = arg;
     self->is_fed = self->network->actors[ADDRESS_TAIL] != NULL;
-    for (uint32_t i = 0; i < self->network->n_gateways; i++)
-        self->outlets[i].port = network_port(self->network, ADDRESS_GATEWAY + i);
+    outlets_open(&self->outlets);
     const pg_options_t options = {
         .url = self->network->config->database_url,
         .who = "taskwire sync",
@@ -635,8 +435,7 @@ static void sync_close(void *arg)
     pg_loop_fini(&self->loop);
     pg_destroy(&self->pg);
     recent_fini(&self->recent);
-    for (uint32_t i = 0; i < NETWORK_MAX_GATEWAYS; i++)
-        port_destroy(&self->outlets[i].port);
+    outlets_close(&self->outlets);
     buf_fini(&self->text);
 }
 
@@ -672,11 +471,10 @@ sync_t *sync_new(network_t *network)
                                      "Events encoded for WebSocket clients");
     self->n_gaps = metrics_counter(metrics, "taskwire_sync_gaps_total", NULL,
                                    "Revisions of a stream that did not follow each other");
-    self->n_lags = metrics_counter(metrics, "taskwire_sync_lags_total", NULL,
-                                   "Times that a gateway's inbox was full");
     self->n_purged = metrics_counter(metrics, "taskwire_sync_purged_total", NULL,
                                      "Streams dropped from memory because they were purged");
     open_tail_metrics(self);
+    outlets_init(&self->outlets, network, &self->recent, self->epoch);
     self->actor = actor_new(&sync_ops, self, network->post, "sync", INBOX_LIMIT);
     return self;
 }
