@@ -18,13 +18,14 @@
 
 #ifdef __SANITIZE_THREAD__
 /* What libzmq's own threads do with its own file descriptors and memory is not looked at; nor what
- * librdkafka's do, whose atomic operations the sanitizer does not see; nor how libcctz makes its
- * lock at its first use, behind a check that it does not see either. Here because every program has
- * this file. */
+ * librdkafka's do, whose atomic operations the sanitizer does not see, and what they have lz4 and
+ * zstd do; nor how libcctz makes its lock at its first use, behind a check that it does not see
+ * either. Here because every program has this file. */
 const char *__tsan_default_suppressions(void);
 const char *__tsan_default_suppressions(void)
 {
     return "called_from_lib:libzmq.so\nrace:librdkafka.so\n"
+           "race:liblz4.so\nrace:libzstd.so\n"
            "race:cctz::time_zone::Impl::LoadTimeZone\n";
 }
 #endif
