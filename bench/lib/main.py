@@ -12,6 +12,7 @@ import time
 import kafka_report
 import machine
 import report
+import rivals
 import world as w
 from kafka_measures import KafkaMeasures
 from measures import Measures
@@ -76,6 +77,8 @@ def main():
     with w.World(options.build, options.dir) as world:
         note("making data")
         result = header(world, options)
+        if options.suite == "rivals":
+            result["rivals"] = rivals.versions()
         world.server.start()
         world.seed()
         if options.suite == "time":

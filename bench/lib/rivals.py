@@ -200,6 +200,6 @@ def versions():
     with open(os.path.join(HOME, "requirements.txt")) as file:
         for line in file:
             name, _, version = line.strip().partition("==")
-            if name in ("fastapi", "uvicorn", "asyncpg", "aiokafka"):
+            if name in ("fastapi", "uvicorn", "asyncpg"):
                 found[name] = version
     return found
